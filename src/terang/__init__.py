@@ -1,0 +1,5 @@
+"""Terang: trusted electricity for shared places."""
+
+__all__ = ["__version__"]
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""What every part of Terang agrees on; knows nothing, imports only itself."""
