@@ -1,0 +1,1 @@
+"""The append-only log, its batches and checkpoints, and their anchors on a chain."""

@@ -1,0 +1,302 @@
+"""Cuts the log into batches and brings each onto the chain exactly once.
+
+A batch is a row in the store before its transaction is sent, and is never cut again. The contract takes a batch only
+onto the head that it extends, so sending the same one twice is harmless: after any doubt the head is read, and what is
+not in it is sent again.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+from eth_utils.crypto import keccak
+
+from terang.ledger import batch as batches
+from terang.ledger.chain import Chain, Receipt
+from terang.ledger.contract import AnchorCall, Committer, decode_anchored, decode_head, encode_head_query
+from terang.ledger.merkle import consistency_proof, root_hash
+from terang.ledger.signing_state import SigningState
+from terang.ledger.tiles import LeafSource, Tile, TiledNodes, new_tiles
+from terang.values.clock import Clock
+from terang.values.errors import BatchUnfaithful, ChainError, ChainRefused, LogForked, StoreBehind
+from terang.values.record import leaf_hash
+
+__all__ = ["Anchored", "Anchorer", "BatchDraft", "CutRecord", "LogSource", "LogTarget", "OpenBatch"]
+
+_FIRST_GUESS_BYTES = 100
+_AIM_BYTES = 90_000
+
+
+class CutRecord(Protocol):
+    """A record as the log source gives it."""
+
+    @property
+    def kind(self) -> int: ...
+    @property
+    def leaf(self) -> bytes: ...
+    @property
+    def data(self) -> bytes | None: ...
+
+
+class OpenBatch(Protocol):
+    """A batch that is cut and not yet known to stand in a block."""
+
+    @property
+    def old_size(self) -> int: ...
+    @property
+    def new_size(self) -> int: ...
+    @property
+    def root(self) -> bytes: ...
+    @property
+    def proof(self) -> bytes: ...
+    @property
+    def data(self) -> bytes | None: ...
+    @property
+    def raw_transaction(self) -> bytes | None: ...
+    @property
+    def transaction_hash(self) -> bytes | None: ...
+
+
+class LogSource(LeafSource, Protocol):
+    """What is read of the log."""
+
+    def size(self) -> int:
+        """How many records there are."""
+        ...
+
+    def cut_size(self) -> int:
+        """How many of them stand in batches."""
+        ...
+
+    def records(self, begin: int, end: int) -> "list[CutRecord]":
+        """Records [begin, end) in order."""
+        ...
+
+    def unanchored(self) -> "list[OpenBatch]":
+        """Batches not known to stand in a block, oldest first."""
+        ...
+
+
+class BatchDraft(NamedTuple):
+    """A batch to be kept before anything of it is sent."""
+
+    old_size: int
+    new_size: int
+    root: bytes
+    proof: bytes
+    checkpoint: str
+    data: bytes
+    made_ms: int
+
+
+class Anchored(NamedTuple):
+    """A batch stands in a block."""
+
+    old_size: int
+    new_size: int
+    transaction_hash: bytes
+    block_number: int
+    block_hash: bytes
+    transaction_index: int
+    anchored_ms: int
+
+
+class LogTarget(Protocol):
+    """What is written; every call returns after it is durable."""
+
+    def save_tiles(self, tiles: tuple[Tile, ...]) -> None:
+        """Keep the hashes of complete subtrees."""
+        ...
+
+    def save_batch(self, draft: BatchDraft) -> None:
+        """Keep a batch that was cut."""
+        ...
+
+    def save_transaction(self, old_size: int, raw: bytes, transaction_hash: bytes) -> None:
+        """Keep the transaction under which the batch that begins at `old_size` is about to be sent."""
+        ...
+
+    def save_anchored(self, anchored: Anchored) -> None:
+        """Write block number, block hash and position back."""
+        ...
+
+
+class Anchorer:
+    """One committer's work. Not for several threads at once."""
+
+    def __init__(
+        self,
+        *,
+        source: LogSource,
+        target: LogTarget,
+        chain: Chain,
+        committer: Committer,
+        contract: bytes,
+        site: bytes,
+        signing: SigningState,
+        clock: Clock,
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._chain = chain
+        self._committer = committer
+        self._contract = contract
+        self._site = site
+        self._signing = signing
+        self._clock = clock
+        self._nodes = TiledNodes(source)
+        self._record_bytes = _FIRST_GUESS_BYTES
+
+    def check_start(self) -> None:
+        """StoreBehind unless the store has everything that was signed or anchored."""
+        size, cut = self._source.size(), self._source.cut_size()
+        head = self.chain_head()
+        behind = max(self._signing.last.size, head)
+        if size < behind or cut < head:
+            raise StoreBehind(
+                f"the store has {size} records, but {behind} were signed or anchored: it was restored from an older"
+                " copy. Nothing is written until it has them again; `terang restore` gets them from the chain"
+            )
+        if (signed := self._signing.last).size and root_hash(self._nodes, signed.size) != signed.root:
+            raise LogForked(
+                f"the store's first {signed.size} records are not those that were signed; `terang audit` names them"
+            )
+
+    def chain_head(self) -> int:
+        """How many records of this site the contract has."""
+        answer = self._chain.call(self._contract, encode_head_query(self._site))
+        return decode_head(answer).size
+
+    def cut(self) -> int:
+        """Cut what is new into batches, each kept and signed before the next; how many records that were."""
+        begin, size = self._source.cut_size(), self._source.size()
+        first = begin
+        while begin < size:
+            begin = self._cut_one(begin, size)
+        return begin - first
+
+    def send(self) -> list[bytes]:
+        """Hand every batch that is not in a block to the chain; the hashes of the transactions that wait for one."""
+        waiting = []
+        head: int | None = None
+        for open_batch in self._source.unanchored():
+            known = open_batch.transaction_hash
+            if known is not None and self._write_back(open_batch, known):
+                continue
+            head = self.chain_head() if head is None else head
+            if open_batch.new_size <= head:
+                self._write_back(open_batch, self._find(open_batch))
+                continue
+            waiting.append(self._submit(open_batch))
+        return waiting
+
+    def settle(self) -> int:
+        """Write back every batch whose transaction stands in a block; how many are still waiting."""
+        left = 0
+        for open_batch in self._source.unanchored():
+            known = open_batch.transaction_hash
+            if known is None or not self._write_back(open_batch, known):
+                left += 1
+        return left
+
+    def _cut_one(self, begin: int, size: int) -> int:
+        count = min(batches.MAX_RECORDS, size - begin, max(1, _AIM_BYTES // self._record_bytes))
+        records = self._source.records(begin, begin + count)
+        items = []
+        for record in records:
+            if record.data is None or leaf_hash(record.kind, record.data) != record.leaf:
+                raise BatchUnfaithful(
+                    f"record {begin + len(items)} was altered before it was anchored; run `terang audit`"
+                )
+            items.append(batches.Item(record.kind, record.data))
+        data = batches.encode(items)
+        while len(data) > batches.MAX_BYTES:
+            items = items[: max(1, len(items) * _AIM_BYTES // len(data))]
+            data = batches.encode(items)
+        self._record_bytes = max(1, len(data) // len(items))
+        end = begin + len(items)
+        self._keep(begin, end, data)
+        return end
+
+    def _keep(self, begin: int, end: int, data: bytes) -> None:
+        for level in _by_level(new_tiles(self._nodes, begin, end)):
+            self._target.save_tiles(level)
+        root = root_hash(self._nodes, end)
+        proof = consistency_proof(self._nodes, begin, end)
+        signed = self._signing.last.size
+        since = proof if signed == begin else consistency_proof(self._nodes, signed, end) if signed else []
+        now_ms = self._clock.now_ms()
+        checkpoint = self._signing.sign(end, root, since, now_ms)
+        self._target.save_batch(BatchDraft(begin, end, root, b"".join(proof), checkpoint, data, now_ms))
+
+    def _submit(self, open_batch: OpenBatch) -> bytes:
+        raw = open_batch.raw_transaction
+        if raw is not None:
+            try:
+                return self._chain.submit(raw)
+            except ChainRefused:
+                pass  # its nonce was used by another transaction of ours: the same batch goes under a new one
+        if open_batch.data is None:
+            raise ChainError(f"the batch of records from {open_batch.old_size} on has no data to send")
+        call = AnchorCall(
+            site=self._site,
+            old_size=open_batch.old_size,
+            new_size=open_batch.new_size,
+            root=open_batch.root,
+            proof=tuple(open_batch.proof[i : i + 32] for i in range(0, len(open_batch.proof), 32)),
+            data=open_batch.data,
+        )
+        raw = self._committer.anchor(
+            call,
+            contract=self._contract,
+            chain_id=self._chain.chain_id,
+            nonce=self._chain.nonce(self._committer.address),
+            base_fee=self._chain.base_fee,
+        )
+        self._target.save_transaction(open_batch.old_size, raw, keccak(raw))
+        return self._chain.submit(raw)
+
+    def _find(self, open_batch: OpenBatch) -> bytes:
+        """The transaction by which a batch came onto the chain, when it is not the one that the store knows of."""
+        block = self._chain.block("latest")
+        while block is not None and block.number > 0:
+            for transaction_hash in block.tx_hashes:
+                receipt = self._chain.receipt(transaction_hash)
+                for log in receipt.logs if receipt else ():
+                    event = decode_anchored(log) if log.address == self._contract else None
+                    if event and event.site == self._site and event.new_size == open_batch.new_size:
+                        if event.root != open_batch.root:
+                            raise LogForked(f"the chain has another root for {event.new_size} records; `terang audit`")
+                        return transaction_hash
+            block = self._chain.block(block.number - 1)
+        raise LogForked(
+            f"the chain has {open_batch.new_size} records in other batches than the store; run `terang restore`"
+        )
+
+    def _write_back(self, open_batch: OpenBatch, transaction_hash: bytes) -> bool:
+        receipt = self._chain.receipt(transaction_hash)
+        if receipt is None or not receipt.succeeded:
+            return False
+        self._target.save_anchored(self._anchored(open_batch, receipt))
+        return True
+
+    def _anchored(self, open_batch: OpenBatch, receipt: Receipt) -> Anchored:
+        return Anchored(
+            open_batch.old_size,
+            open_batch.new_size,
+            receipt.tx_hash,
+            receipt.block_number,
+            receipt.block_hash,
+            receipt.index,
+            self._clock.now_ms(),
+        )
+
+
+def _by_level(tiles: Iterator[Tile]) -> Iterator[tuple[Tile, ...]]:
+    level: list[Tile] = []
+    for tile in tiles:
+        if level and level[-1].level != tile.level:
+            yield tuple(level)
+            level = []
+        level.append(tile)
+    if level:
+        yield tuple(level)
