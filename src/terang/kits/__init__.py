@@ -1,0 +1,1 @@
+"""Plug-ins, one folder for each kind of device or service."""
