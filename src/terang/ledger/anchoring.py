@@ -5,22 +5,24 @@ onto the head that it extends, so sending the same one twice is harmless: after 
 not in it is sent again.
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 from eth_utils.crypto import keccak
 
 from terang.ledger import batch as batches
 from terang.ledger.chain import Chain, Receipt
-from terang.ledger.contract import AnchorCall, Committer, decode_anchored, decode_head, encode_head_query
+from terang.ledger.committer import Committer
+from terang.ledger.contract import AnchorCall, decode_anchored, decode_head, encode_head_query
+from terang.ledger.drafts import Anchored, BatchDraft, Tile
 from terang.ledger.merkle import consistency_proof, root_hash
 from terang.ledger.signing_state import SigningState
-from terang.ledger.tiles import LeafSource, Tile, TiledNodes, new_tiles
+from terang.ledger.tiles import LeafSource, TiledNodes, new_tiles
 from terang.values.clock import Clock
 from terang.values.errors import BatchUnfaithful, ChainError, ChainRefused, LogForked, StoreBehind
 from terang.values.record import leaf_hash
 
-__all__ = ["Anchored", "Anchorer", "BatchDraft", "CutRecord", "LogSource", "LogTarget", "OpenBatch"]
+__all__ = ["Anchorer", "CutRecord", "LogSource", "LogTarget", "OpenBatch"]
 
 _FIRST_GUESS_BYTES = 100
 _AIM_BYTES = 90_000
@@ -67,37 +69,13 @@ class LogSource(LeafSource, Protocol):
         """How many of them stand in batches."""
         ...
 
-    def records(self, begin: int, end: int) -> "list[CutRecord]":
+    def records(self, begin: int, end: int) -> Sequence[CutRecord]:
         """Records [begin, end) in order."""
         ...
 
-    def unanchored(self) -> "list[OpenBatch]":
+    def unanchored(self) -> Sequence[OpenBatch]:
         """Batches not known to stand in a block, oldest first."""
         ...
-
-
-class BatchDraft(NamedTuple):
-    """A batch to be kept before anything of it is sent."""
-
-    old_size: int
-    new_size: int
-    root: bytes
-    proof: bytes
-    checkpoint: str
-    data: bytes
-    made_ms: int
-
-
-class Anchored(NamedTuple):
-    """A batch stands in a block."""
-
-    old_size: int
-    new_size: int
-    transaction_hash: bytes
-    block_number: int
-    block_hash: bytes
-    transaction_index: int
-    anchored_ms: int
 
 
 class LogTarget(Protocol):
@@ -201,7 +179,7 @@ class Anchorer:
     def _cut_one(self, begin: int, size: int) -> int:
         count = min(batches.MAX_RECORDS, size - begin, max(1, _AIM_BYTES // self._record_bytes))
         records = self._source.records(begin, begin + count)
-        items = []
+        items: list[batches.Item] = []
         for record in records:
             if record.data is None or leaf_hash(record.kind, record.data) != record.leaf:
                 raise BatchUnfaithful(
@@ -218,8 +196,8 @@ class Anchorer:
         return end
 
     def _keep(self, begin: int, end: int, data: bytes) -> None:
-        for level in _by_level(new_tiles(self._nodes, begin, end)):
-            self._target.save_tiles(level)
+        for tiles in new_tiles(self._nodes, begin, end):
+            self._target.save_tiles(tiles)
         root = root_hash(self._nodes, end)
         proof = consistency_proof(self._nodes, begin, end)
         signed = self._signing.last.size
@@ -289,14 +267,3 @@ class Anchorer:
             receipt.index,
             self._clock.now_ms(),
         )
-
-
-def _by_level(tiles: Iterator[Tile]) -> Iterator[tuple[Tile, ...]]:
-    level: list[Tile] = []
-    for tile in tiles:
-        if level and level[-1].level != tile.level:
-            yield tuple(level)
-            level = []
-        level.append(tile)
-    if level:
-        yield tuple(level)

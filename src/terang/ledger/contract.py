@@ -1,4 +1,4 @@
-"""The anchor contract as Python: what its calls, answers and events mean, and transactions signed for it.
+"""The anchor contract as Python: what its calls, answers and events mean.
 
 The contract's source is contracts/anchor.vy; the compiled artifact is shipped.
 """
@@ -11,10 +11,6 @@ from typing import Any, Final
 
 from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
-from eth_keys.datatypes import PrivateKey
-from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from terang.ledger.chain import Log
@@ -25,9 +21,9 @@ __all__ = [
     "MAX_PROOF_NODES",
     "AnchorCall",
     "Anchored",
-    "Committer",
     "LogHead",
     "contract_abi",
+    "contract_bytecode",
     "contract_runtime",
     "decode_anchor_call",
     "decode_anchored",
@@ -49,10 +45,6 @@ _HEADS: Final = keccak(text="heads(bytes32)")[:4]
 _COMMITTERS: Final = keccak(text="committers(bytes32)")[:4]
 _ANCHORED: Final = keccak(text="Anchored(bytes32,uint64,uint64,bytes32)")
 
-# Measured: an anchor with 1,000 records' proof takes 90 k gas beside its calldata (16 gas a byte, EIP-2028).
-_CALL_GAS: Final = 250_000
-_BYTE_GAS: Final = 16
-_DEPLOY_GAS: Final = 2_500_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +91,11 @@ def contract_abi() -> list[dict[str, Any]]:
     """The contract's ABI, for web3.py and block explorers."""
     abi: list[dict[str, Any]] = _artifact()["abi"]
     return abi
+
+
+def contract_bytecode() -> bytes:
+    """The code that a deployment carries."""
+    return bytes.fromhex(_artifact()["bytecode"][2:])
 
 
 def contract_runtime() -> bytes:
@@ -182,44 +179,3 @@ def decode_committer(answer: bytes) -> bytes | None:
         raise ChainCorrupt("no anchor contract answers at this address; check the contract's address") from error
     committer = bytes.fromhex(address[2:])
     return committer if any(committer) else None
-
-
-class Committer:
-    """The account that anchors: signs EIP-1559 transactions, knows neither nonce nor chain by itself.
-
-    The fee cap is ten times the base fee, so that a transaction signed now still goes through when blocks fill up for
-    a while; what is paid is the base fee and a tip of 1 wei.
-    """
-
-    def __init__(self, key: PrivateKey) -> None:
-        self._account: LocalAccount = Account.from_key(key.to_bytes())
-        self.address = key.public_key.to_canonical_address()
-
-    def deploy(self, *, chain_id: int, nonce: int, base_fee: int) -> bytes:
-        """The signed transaction that puts the contract on a chain; its address is in the receipt."""
-        code = bytes.fromhex(_artifact()["bytecode"][2:])
-        return self._sign(chain_id, nonce, base_fee, _DEPLOY_GAS, None, code)
-
-    def register(self, site: bytes, *, contract: bytes, chain_id: int, nonce: int, base_fee: int) -> bytes:
-        """The signed transaction that makes this account the site's committer."""
-        return self._sign(chain_id, nonce, base_fee, _CALL_GAS, contract, encode_register_call(site))
-
-    def anchor(self, call: AnchorCall, *, contract: bytes, chain_id: int, nonce: int, base_fee: int) -> bytes:
-        """The signed transaction that anchors a batch."""
-        data = encode_anchor_call(call)
-        return self._sign(chain_id, nonce, base_fee, _CALL_GAS + _BYTE_GAS * len(data), contract, data)
-
-    def _sign(self, chain_id: int, nonce: int, base_fee: int, gas: int, to: bytes | None, data: bytes) -> bytes:
-        fields: dict[str, Any] = {
-            "type": 2,
-            "chainId": chain_id,
-            "nonce": nonce,
-            "maxPriorityFeePerGas": 1,
-            "maxFeePerGas": 10 * base_fee + 1,
-            "gas": gas,
-            "value": 0,
-            "data": data,
-        }
-        if to is not None:
-            fields["to"] = to_checksum_address(to)
-        return bytes(self._account.sign_transaction(fields).raw_transaction)

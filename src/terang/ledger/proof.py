@@ -7,12 +7,12 @@ claim until a node is asked (`check_anchor`).
 
 from typing import Any, NamedTuple, Protocol
 
-from terang.values.act import CONTEXT as ACT_CONTEXT
 from terang.ledger.chain import Receipt
 from terang.ledger.checkpoint import Checkpoint, open_checkpoint
 from terang.ledger.contract import decode_anchor_call
 from terang.ledger.merkle import inclusion_path, verify_inclusion
 from terang.ledger.tiles import LeafSource, TiledNodes
+from terang.values.act import CONTEXT as ACT_CONTEXT
 from terang.values.envelope import SIGNING_CONTEXT, decode_payload, device_id
 from terang.values.errors import ChainError, CodecError, ProofError, SignatureError
 from terang.values.record import ACT, ENVELOPE, KINDS, leaf_hash

@@ -2,12 +2,13 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from terang.ledger.drafts import Tile
 from terang.ledger.merkle import node_hash
 from terang.values.errors import LedgerError
 
-__all__ = ["TILE_LEVELS", "LeafSource", "Tile", "TiledNodes", "new_tiles"]
+__all__ = ["TILE_LEVELS", "LeafSource", "TiledNodes", "new_tiles"]
 
 TILE_LEVELS = 8
 _WIDTH = 1 << TILE_LEVELS
@@ -24,14 +25,6 @@ class LeafSource(Protocol):
     def tiles(self, level: int, begin: int, end: int) -> list[bytes]:
         """The kept subtree hashes [begin, end) of a level that is a multiple of 8; fewer where there are fewer."""
         ...
-
-
-class Tile(NamedTuple):
-    """The hash over the complete subtree `index` of `level`."""
-
-    level: int
-    index: int
-    hash: bytes
 
 
 class TiledNodes:
@@ -51,6 +44,13 @@ class TiledNodes:
         if at >= len(row):
             raise LedgerError(f"the log has no complete subtree {index} at level {level}")
         return row[at]
+
+    def whole(self, level: int, number: int) -> bytes:
+        """The same for a level that is a multiple of 8, computed from the one eight below."""
+        row = self._block(level - TILE_LEVELS, number)[TILE_LEVELS]
+        if not row:
+            raise LedgerError(f"the log has no complete subtree {number} at level {level}")
+        return row[0]
 
     def _block(self, base: int, number: int) -> list[list[bytes]]:
         """Up to 256 nodes of level `base` with all complete nodes above them; full blocks never change."""
@@ -74,13 +74,14 @@ class TiledNodes:
         return block
 
 
-def new_tiles(nodes: TiledNodes, old_size: int, new_size: int) -> Iterator[Tile]:
-    """The subtrees of 256 leaves and of 256 tiles that became complete between two sizes, lowest level first.
+def new_tiles(nodes: TiledNodes, old_size: int, new_size: int) -> Iterator[tuple[Tile, ...]]:
+    """The subtrees of 256 leaves, of 256 such subtrees, and so on, that became complete between two sizes, by level.
 
     The caller keeps each level before it asks for the next, because a level is computed from the one below.
     """
     level = TILE_LEVELS
     while new_size >> level:
-        for index in range(old_size >> level, new_size >> level):
-            yield Tile(level, index, nodes.node(level, index))
+        numbers = range(old_size >> level, new_size >> level)
+        if numbers:
+            yield tuple([Tile(level, number, nodes.whole(level, number)) for number in numbers])
         level += TILE_LEVELS

@@ -31,6 +31,6 @@ def sign_act(key: KeyPair, act: Act) -> bytes:
 def open_act(public_key: bytes, data: bytes) -> Act:
     """The act that these bytes state; CodecError or SignatureError where they are none of this platform."""
     value = cbor.decode(open_statement(public_key, data, CONTEXT))
-    if not isinstance(value, list) or len(value) != 5 or value[0] != _VERSION or not isinstance(value[4], list):
+    if not isinstance(value, list) or [type(item) for item in value] != [int, str, int, int, list] or value[0] != _VERSION:
         raise CodecError("this is not an act of the platform")
     return Act(value[1], value[2], value[3], tuple(value[4]))

@@ -1,0 +1,1 @@
+"""Compares everything that is kept with everything that was signed, and names what differs."""

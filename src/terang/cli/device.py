@@ -1,0 +1,94 @@
+"""`terang device`: adopt, place, revoke and list devices."""
+
+from pathlib import Path
+
+import click
+
+from terang.app import open_pages
+from terang.cli.options import ask_core, data_option, existing
+from terang.edge.config import BusConfig, EdgeConfig, render_config
+from terang.values.command import AdoptDevice, PlaceMeter, RevokeDevice
+from terang.values.errors import UsageError
+
+__all__ = ["device"]
+
+
+@click.group()
+def device() -> None:
+    """Devices that may send readings."""
+
+
+@device.command("adopt")
+@click.argument("public_key")
+@click.option("--name", required=True, help="What the pages call it, such as 'Pi in the cupboard'.")
+@click.option("--bus", "buses", multiple=True, required=True, metavar="PORT:ADDRESSES",
+              help="A serial port and its meters, such as /dev/ttyUSB0:1,2,3. Once for each bus.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the device's file here.")
+@click.option("--host", help="Under which name the device reaches the broker.", default="127.0.0.1", show_default=True)
+@data_option
+def adopt(public_key: str, name: str, buses: tuple[str, ...], out: Path | None, host: str, data: Path) -> None:
+    """Take readings signed with PUBLIC_KEY (64 hex digits, printed by `terang edge key`).
+
+    The answer is the device's file: its login at the broker, the platform's key to pin, its buses. Put it on the device
+    as device.toml, beside its key.
+    """
+    settings = existing(data)
+    lines = tuple(_bus(number, text) for number, text in enumerate(buses))
+    answer = ask_core(settings, AdoptDevice(public_key=public_key, name=name))
+    config = EdgeConfig(
+        folder=Path(),
+        broker_host=host,
+        broker_port=settings.broker_port,
+        username=answer["device"],
+        password=answer["password"],
+        platform_key=bytes.fromhex(answer["platform_key"]),
+        buses=lines,
+    )
+    text = render_config(config)
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    out.touch(mode=0o600)
+    out.write_text(text)
+    click.echo(f"device {answer['device']} is adopted; its file is {out}")
+
+
+@device.command("place")
+@click.argument("device_id")
+@click.argument("address", type=int)
+@click.argument("room")
+@click.option("--bus", type=int, default=0, show_default=True, help="The number of its bus on the device.")
+@data_option
+def place(device_id: str, address: int, room: str, bus: int, data: Path) -> None:
+    """The meter at ADDRESS of DEVICE_ID measures ROOM from now on."""
+    meter = BusConfig(number=bus, port="", addresses=(address,)).meter(address)
+    ask_core(existing(data), PlaceMeter(device=device_id, address=meter, room=room))
+    click.echo(f"address {address} of bus {bus} measures {room}")
+
+
+@device.command("revoke")
+@click.argument("device_id")
+@click.option("--reason", required=True, help="Why, in a few words: stolen, sold, broken.")
+@data_option
+def revoke(device_id: str, reason: str, data: Path) -> None:
+    """Take nothing more from DEVICE_ID."""
+    ask_core(existing(data), RevokeDevice(device=device_id, reason=reason))
+    click.echo(f"device {device_id} is revoked")
+
+
+@device.command("list")
+@data_option
+def list_devices(data: Path) -> None:
+    """Show adopted devices."""
+    for found in open_pages(existing(data)).devices():
+        state = "revoked" if found.revoked_ms else "adopted"
+        missing = sum(gap.end - gap.first for gap in found.gaps)
+        click.echo(f"{found.id}\t{found.name}\t{state}\t{found.epochs} starts\t{missing} missing")
+
+
+def _bus(number: int, text: str) -> BusConfig:
+    port, _, addresses = text.rpartition(":")
+    try:
+        return BusConfig(number=number, port=port, addresses=tuple(int(part) for part in addresses.split(",")))
+    except ValueError as error:
+        raise UsageError(f"--bus {text}: a port and addresses are needed, such as /dev/ttyUSB0:1,2,3") from error

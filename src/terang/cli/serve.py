@@ -1,0 +1,48 @@
+"""`terang serve`: the platform of a house."""
+
+from pathlib import Path
+
+import click
+
+from terang.cli.options import data_option
+from terang.serve.house import platform, prepare
+from terang.settings import HELP, load_settings
+
+__all__ = ["serve"]
+
+
+@click.command()
+@data_option
+@click.option("--broker", help=HELP["broker"])
+@click.option("--broker-port", type=int, help=HELP["broker_port"])
+@click.option("--web-host", help=HELP["web_host"])
+@click.option("--web-port", type=int, help=HELP["web_port"])
+@click.option("--anchor-s", type=int, help=HELP["anchor_s"])
+@click.option("--chain", help=HELP["chain"])
+def serve(
+    data: Path,
+    broker: str | None,
+    broker_port: int | None,
+    web_host: str | None,
+    web_port: int | None,
+    anchor_s: int | None,
+    chain: str | None,
+) -> None:
+    """Run the platform of a house: broker, core, ledger and pages.
+
+    Settings come from DATA/terang.toml, from TERANG_NAME in the environment, or from the options below; docs/settings.md
+    lists all of them. Stop it with Ctrl-C; it anchors once more and ends.
+    """
+    settings = load_settings(
+        data,
+        broker=broker,
+        broker_port=broker_port,
+        web_host=web_host,
+        web_port=web_port,
+        anchor_s=anchor_s,
+        chain=chain,
+    )
+    supervisor = platform(settings, prepare(settings))
+    supervisor.start()
+    click.echo(f"pages: http://{settings.web_host}:{settings.web_port}   broker: {settings.broker_host}:{settings.broker_port}")
+    supervisor.run()

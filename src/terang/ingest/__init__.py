@@ -1,0 +1,1 @@
+"""Takes envelopes from MQTT, and carries receipts back."""

@@ -1,0 +1,73 @@
+"""The broker in the default set-up: amqtt, with a login for each device and an ACL that keeps each to its own topics.
+
+It keeps nothing on disk. It need not: a device keeps every envelope until a receipt says that it is anchored.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from amqtt.broker import Broker
+from amqtt.contexts import Action, BaseContext, BrokerConfig, ListenerConfig
+from amqtt.errors import AMQTTError
+from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
+from amqtt.session import Session
+
+from terang.ingest.credentials import PasswordFile, may
+from terang.values.errors import BrokerError
+
+__all__ = ["DeviceLogins", "DeviceTopics", "run_broker"]
+
+_MODULE = "terang.ingest.embedded_broker"
+
+
+class DeviceLogins(BaseAuthPlugin):
+    """Lets in who is in the password file."""
+
+    @dataclass
+    class Config:
+        """Where the password file is."""
+
+        password_file: str = ""
+
+    def __init__(self, context: BaseContext) -> None:
+        super().__init__(context)
+        self._passwords = PasswordFile(Path(self._get_config_option("password_file", "")))
+
+    async def authenticate(self, *, session: Session) -> bool | None:
+        """amqtt: whether this session may connect."""
+        return self._passwords.accepts(session.username, session.password)
+
+
+class DeviceTopics(BaseTopicPlugin):
+    """Keeps every user to the topics of its own."""
+
+    async def topic_filtering(
+        self, *, session: Session | None = None, topic: str | None = None, action: Action | None = None
+    ) -> bool | None:
+        """amqtt: whether this session may do this with the topic."""
+        if session is None or session.username is None or topic is None:
+            return False
+        return may(session.username, topic, publish=action == Action.PUBLISH)
+
+
+async def run_broker(*, host: str, port: int, credentials: Path) -> None:
+    """Serve until cancelled; BrokerError where the port is taken."""
+    logging.getLogger("amqtt").setLevel(logging.ERROR)
+    config = BrokerConfig(
+        listeners={"default": ListenerConfig(bind=f"{host}:{port}")},
+        plugins={
+            f"{_MODULE}.DeviceLogins": {"password_file": str(credentials / "passwd")},
+            f"{_MODULE}.DeviceTopics": {},
+        },
+    )
+    broker = Broker(config)
+    try:
+        await broker.start()
+    except (AMQTTError, OSError) as error:
+        raise BrokerError(f"the broker cannot listen on {host}:{port}: {error}; choose another port") from error
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await broker.shutdown()

@@ -1,0 +1,1 @@
+"""The processes of `terang serve`, and how they talk."""

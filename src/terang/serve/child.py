@@ -1,0 +1,32 @@
+"""What every child process does first.
+
+A child must not outlive its parent: whoever kills the parent with -9 has killed the house.
+"""
+
+import logging
+import multiprocessing
+import os
+import threading
+from multiprocessing.connection import wait
+
+__all__ = ["end_with_parent", "speak_as"]
+
+
+def end_with_parent() -> None:
+    """End this process at once when its parent is gone. Nothing is tidied up: all that counts is durable already."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    sentinel = parent.sentinel
+
+    def watch() -> None:
+        wait([sentinel])
+        os._exit(70)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def speak_as(name: str) -> None:
+    """Log to standard error under this name: what Terang says, and only warnings of the libraries."""
+    logging.basicConfig(level=logging.WARNING, format=f"{name}: %(message)s")
+    logging.getLogger("terang").setLevel(logging.INFO)

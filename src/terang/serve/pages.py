@@ -1,0 +1,148 @@
+"""What the pages read: the store, and proofs, which need the chain for what the store has let go of."""
+
+from terang.ledger.batch import decode
+from terang.ledger.contract import decode_anchor_call
+from terang.ledger.proof import AnchorClaim, ChainReader, Subject, build_proof, check_anchor, check_proof
+from terang.reader import Proof, RecordDetail
+from terang.store.log_reader import LogReader
+from terang.store.reader import StoreReader
+from terang.store.schema import STATES
+from terang.values.clock import Clock
+from terang.values.envelope import ATTESTED_BY, split, split_payload
+from terang.values.errors import ChainError, CodecError, ProofError, StoreError
+from terang.values.reading import READINGS, read_readings
+from terang.values.record import ENVELOPE, KINDS
+
+__all__ = ["Pages"]
+
+
+class Pages(StoreReader):
+    """Implements `reader.Source`. `chain` only reads."""
+
+    def __init__(self, log: LogReader, chain: ChainReader | None, clock: Clock) -> None:
+        super().__init__(log.path, clock)
+        self._log = log
+        self._chain = chain
+
+    def record(self, position: int) -> RecordDetail | None:
+        """The record at this position of the log."""
+        rows = self.rows(
+            "SELECT r.kind, r.leaf, r.data, d.key_id, d.public_key, e.epoch, r.sequence, r.meter_id, r.received_ms,"
+            " r.state, r.reason FROM record r LEFT JOIN epoch e ON e.id = r.epoch_id"
+            " LEFT JOIN device d ON d.id = e.device_id WHERE r.position=?",
+            (position,),
+        )
+        if not rows:
+            return None
+        kind, leaf, data, device, key, epoch, sequence, meter, received, state, reason = rows[0]
+        data = data if data is not None else self.data_of(position)
+        batch = self._log.batch_of(position)
+        first, last, attested = _span(data, received) if kind == ENVELOPE else (received, received, "platform")
+        return RecordDetail(
+            position=position,
+            kind=KINDS[kind],
+            leaf=leaf.hex(),
+            data=data,
+            public_key=key.hex() if key else self.setting("platform_key"),
+            device=device.hex() if device else None,
+            epoch=epoch.hex() if epoch else None,
+            sequence=sequence,
+            meter_id=meter,
+            room_id=self._room_at(meter, first),
+            received_ms=received,
+            from_ms=first,
+            to_ms=last,
+            state=STATES[state],
+            reason=reason,
+            attested_by=attested,
+            batch=batch.id if batch else None,
+            block_number=batch.block_number if batch else None,
+            block_hash=batch.block_hash.hex() if batch and batch.block_hash else None,
+        )
+
+    def data_of(self, position: int) -> bytes:
+        """The exact bytes of a record, from the chain where the store has let go of them."""
+        held = self._log.records(position, position + 1)
+        if not held:
+            raise StoreError(f"there is no record {position}")
+        if held[0].data is not None:
+            return held[0].data
+        batch = self._log.batch_of(position)
+        if batch is None or batch.transaction_hash is None or self._chain is None:
+            raise StoreError(f"the bytes of record {position} are on the chain only, which cannot be reached now")
+        calldata = self._chain.transaction(batch.transaction_hash)
+        if calldata is None:
+            raise StoreError(f"the chain does not hold batch {batch.id}; run `terang audit`")
+        return decode(decode_anchor_call(calldata).data)[position - batch.old_size].data
+
+    def proof(self, position: int) -> Proof | None:
+        """The proof of a record; None where there is no such record or no checkpoint covers it yet."""
+        record = self.record(position)
+        batch = self._log.batch_of(position)
+        if record is None or batch is None:
+            return None
+        kind = next(kind for kind, word in KINDS.items() if word == record.kind)
+        subject = Subject(position, kind, record.data, bytes.fromhex(record.public_key))
+        document = build_proof(
+            subject,
+            self._log,
+            checkpoint=batch.checkpoint,
+            checkpoint_key=bytes.fromhex(self.setting("checkpoint_key")),
+            anchor=self._claim(position),
+        )
+        signed = anchored = False
+        problem = None
+        size = None
+        try:
+            checked = check_proof(document)
+            signed, size = True, checked.checkpoint.size
+            if checked.anchor is not None and self._chain is not None:
+                check_anchor(checked, self._chain)
+                anchored = True
+        except (ProofError, ChainError) as error:
+            problem = str(error)
+        return Proof(
+            document=document,
+            signed=signed,
+            logged=signed,
+            anchored=anchored,
+            size=size,
+            checkpoint=batch.checkpoint,
+            block_number=batch.block_number,
+            block_hash=batch.block_hash.hex() if batch.block_hash else None,
+            problem=problem,
+        )
+
+    def _claim(self, position: int) -> AnchorClaim | None:
+        batch = self._log.batch_of(position)
+        if batch is None or batch.block_hash is None or batch.block_number is None or batch.transaction_hash is None:
+            return None
+        ledger = self.ledger()
+        return AnchorClaim(
+            ledger.chain_id or 0,
+            ledger.contract or "",
+            batch.transaction_hash.hex(),
+            batch.block_number,
+            batch.block_hash.hex(),
+        )
+
+    def _room_at(self, meter_id: int | None, at_ms: int) -> int | None:
+        rows = self.rows(
+            "SELECT room_id FROM placement WHERE meter_id=? AND from_ms <= ? AND (to_ms IS NULL OR to_ms > ?)",
+            (meter_id, at_ms, at_ms),
+        )
+        return rows[0][0] if rows else None
+
+
+def _span(data: bytes, received_ms: int) -> tuple[int, int, str]:
+    """(time of the first and of the last reading, who attests) of an envelope; undated ones count when they came."""
+    fields, at = split_payload(payload := split(data)[0])
+    attested = ATTESTED_BY[fields[6]]
+    first: int = received_ms if fields[8] is None else fields[8]
+    if fields[0] != READINGS:
+        return first, first, attested
+    try:
+        body = read_readings(payload, at)[0]
+    except CodecError:
+        return first, first, attested
+    return first, first + int(body.offsets_ms[-1]), attested

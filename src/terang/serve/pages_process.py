@@ -1,0 +1,49 @@
+"""The web process: the pages over the store, and over the chain through the socket of the ledger's process."""
+
+from functools import partial
+
+from terang.ledger.chain import Receipt
+from terang.ledger.rpc_chain import RpcChain
+from terang.serve.child import end_with_parent, speak_as
+from terang.serve.pages import Pages
+from terang.settings import Settings
+from terang.store.log_reader import LogReader
+from terang.values.clock import SystemClock
+from terang.web.process import run_web
+from terang.web.settings import WebSettings
+
+__all__ = ["run_pages"]
+
+
+def run_pages(settings: Settings) -> None:
+    """The main function of the process: until SIGTERM, or until the parent is gone."""
+    end_with_parent()
+    speak_as("web")
+    rpc = f"http://127.0.0.1:{settings.rpc_port}" if settings.chain == "embedded" and settings.rpc_port else None
+    web = WebSettings(state_dir=settings.data / "web", host=settings.web_host, port=settings.web_port, rpc_url=rpc)
+    run_web(web, partial(_open_pages, settings), settings.socket_path)
+
+
+def _open_pages(settings: Settings) -> Pages:
+    return Pages(LogReader(settings.store_path), _LateChain(settings), SystemClock())
+
+
+class _LateChain:
+    """The chain for a process that may start before the chain does: opened when it is first asked."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._address = str(settings.chain_dir / "chain.ipc") if settings.chain == "embedded" else settings.chain
+        self._chain: RpcChain | None = None
+
+    def _now(self) -> RpcChain:
+        if self._chain is None:
+            self._chain = RpcChain(self._address)
+        return self._chain
+
+    def receipt(self, tx_hash: bytes) -> Receipt | None:
+        """See Chain."""
+        return self._now().receipt(tx_hash)
+
+    def transaction(self, tx_hash: bytes) -> bytes | None:
+        """See Chain."""
+        return self._now().transaction(tx_hash)

@@ -1,0 +1,129 @@
+"""Every setting in one table: name, default, what it does. Read from DIR/terang.toml, then from TERANG_NAME."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from terang.values.errors import SettingError
+
+__all__ = ["HELP", "Settings", "load_settings"]
+
+HELP = {
+    "site_name": "what the pages call the house",
+    "time_zone": "IANA name of the site's time zone: Asia/Jakarta, Asia/Makassar or Asia/Jayapura",
+    "language": "the language of the pages until a user chooses: id or en",
+    "broker": "embedded, mosquitto (started by Terang) or mqtt://user:password@host:port (your own)",
+    "broker_host": "where the embedded broker or mosquitto listens; 0.0.0.0 for devices on the network",
+    "broker_port": "the port there",
+    "web_host": "where the pages are served; 0.0.0.0 for phones on the network",
+    "web_port": "the port there",
+    "rpc_port": "where the embedded chain answers read-only JSON-RPC on loopback; 0 for nowhere",
+    "chain": "embedded, or the JSON-RPC URL or IPC path of a node",
+    "chain_period_s": "the least time between two blocks of the embedded chain",
+    "anchor_s": "how often new records are brought onto the chain",
+    "keep_envelopes_days": "how long signed bytes stay in the store after they stand on the chain",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of one platform, as HELP explains them; `data` is the directory that holds everything."""
+
+    data: Path
+    site_name: str = "Kos Terang"
+    time_zone: str = "Asia/Jakarta"
+    language: str = "id"
+    broker: str = "embedded"
+    broker_host: str = "127.0.0.1"
+    broker_port: int = 1883
+    web_host: str = "127.0.0.1"
+    web_port: int = 8080
+    rpc_port: int = 8545
+    chain: str = "embedded"
+    chain_period_s: int = 1
+    anchor_s: int = 60
+    keep_envelopes_days: int = 7
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        try:
+            ZoneInfo(self.time_zone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise SettingError(f"time_zone: {self.time_zone} is not the name of a time zone") from error
+        if self.language not in ("id", "en"):
+            raise SettingError(f"language: the pages speak id or en, not {self.language}")
+        for name in ("broker_port", "web_port", "rpc_port"):
+            if not 0 <= getattr(self, name) < 1 << 16:
+                raise SettingError(f"{name}: a port is a number from 0 to 65535")
+        for name in ("chain_period_s", "anchor_s"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"{name}: at least 1 second")
+        if self.keep_envelopes_days < 0:
+            raise SettingError("keep_envelopes_days: a number of days, 0 or more")
+
+    @property
+    def store_path(self) -> Path:
+        """The SQLite file."""
+        return self.data / "store.sqlite"
+
+    @property
+    def chain_dir(self) -> Path:
+        """The embedded chain."""
+        return self.data / "chain"
+
+    @property
+    def keys_dir(self) -> Path:
+        """Secret keys of the platform."""
+        return self.data / "keys"
+
+    @property
+    def broker_dir(self) -> Path:
+        """Logins and state of the broker."""
+        return self.data / "broker"
+
+    @property
+    def socket_path(self) -> Path:
+        """The core's local socket."""
+        return self.data / "core.sock"
+
+    @property
+    def signing_state_path(self) -> Path:
+        """What was last signed; outside the store on purpose."""
+        return self.data / "signing-state"
+
+
+def load_settings(data: Path, environment: Mapping[str, str] | None = None, **given: Any) -> Settings:
+    """The settings of the platform in `data`: given ones first, then TERANG_NAME, then terang.toml, then defaults."""
+    values: dict[str, Any] = {}
+    path = data / "terang.toml"
+    if path.exists():
+        try:
+            values.update(tomllib.loads(path.read_text()))
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise SettingError(f"{path} cannot be read: {error}") from error
+    for name in HELP:
+        text = (os.environ if environment is None else environment).get(f"TERANG_{name.upper()}")
+        if text is not None:
+            values[name] = text
+    values.update({name: value for name, value in given.items() if value is not None})
+    types = {field.name: field.type for field in fields(Settings)}
+    for name, value in values.items():
+        if name not in HELP:
+            raise SettingError(f"{path}: there is no setting {name}; there are {', '.join(sorted(HELP))}")
+        values[name] = _typed(name, value, types[name])
+    return Settings(data=data, **values)
+
+
+def _typed(name: str, value: Any, wanted: Any) -> Any:
+    if wanted is int:
+        try:
+            return int(value)
+        except (TypeError, ValueError) as error:
+            raise SettingError(f"{name}: {value} is not a whole number") from error
+    if not isinstance(value, str):
+        raise SettingError(f"{name}: a text is needed, not {value!r}")
+    return value

@@ -1,0 +1,123 @@
+"""The log as the ledger reads it, beside the writer."""
+
+import sqlite3
+from pathlib import Path
+from typing import NamedTuple
+
+from terang.store.connection import open_for_reading
+from terang.values.errors import StoreError
+
+__all__ = ["LogReader", "StoredBatch", "StoredRecord"]
+
+
+class StoredRecord(NamedTuple):
+    """One record; `data` None once its bytes were released to the chain."""
+
+    position: int
+    kind: int
+    leaf: bytes
+    data: bytes | None
+
+
+class StoredBatch(NamedTuple):
+    """One row of table batch."""
+
+    id: int
+    old_size: int
+    new_size: int
+    root: bytes
+    proof: bytes
+    checkpoint: str
+    data: bytes | None
+    raw_transaction: bytes | None
+    transaction_hash: bytes | None
+    block_number: int | None
+    block_hash: bytes | None
+    transaction_index: int | None
+    anchored_ms: int | None
+
+
+_BATCH = (
+    "SELECT id, old_size, new_size, root, proof, checkpoint, data, raw_transaction, transaction_hash, block_number,"
+    " block_hash, transaction_index, anchored_ms FROM batch"
+)
+
+
+class LogReader:
+    """Records, leaves, tiles and batches; StoreError where they cannot be read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._db = open_for_reading(path)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    def size(self) -> int:
+        """How many records the log has."""
+        return int(self._rows("SELECT coalesce(max(position), -1) + 1 FROM record")[0][0])
+
+    def records(self, begin: int, end: int) -> list[StoredRecord]:
+        """Records [begin, end) in order."""
+        rows = self._rows(
+            "SELECT position, kind, leaf, data FROM record WHERE position >= ? AND position < ? ORDER BY position",
+            (begin, end),
+        )
+        return [StoredRecord._make(row) for row in rows]
+
+    def leaves(self, begin: int, end: int) -> list[bytes]:
+        """Leaf hashes of records [begin, end); StoreError where one is missing in between."""
+        rows = self._rows(
+            "SELECT leaf, position FROM record WHERE position >= ? AND position < ? ORDER BY position", (begin, end)
+        )
+        if rows and rows[-1][1] != begin + len(rows) - 1:
+            raise StoreError(f"a record between {begin} and {rows[-1][1]} is missing; run `terang audit`")
+        return [row[0] for row in rows]
+
+    def tiles(self, level: int, begin: int, end: int) -> list[bytes]:
+        """Kept subtree hashes [begin, end) of a level."""
+        rows = self._rows(
+            'SELECT hash FROM tile WHERE level=? AND "index" >= ? AND "index" < ? ORDER BY "index"', (level, begin, end)
+        )
+        return [row[0] for row in rows]
+
+    def cut_size(self) -> int:
+        """How many records stand in batches, anchored or not."""
+        return int(self._rows("SELECT coalesce(max(new_size), 0) FROM batch")[0][0])
+
+    def anchored_size(self) -> int:
+        """How many records stand on the chain."""
+        rows = self._rows("SELECT new_size FROM batch WHERE block_hash IS NOT NULL ORDER BY new_size DESC LIMIT 1")
+        return int(rows[0][0]) if rows else 0
+
+    def unanchored(self) -> list[StoredBatch]:
+        """Batches that are cut and not known to stand in a block, oldest first."""
+        return self._batches(" WHERE block_hash IS NULL ORDER BY old_size")
+
+    def batches(self, begin: int = 0) -> list[StoredBatch]:
+        """All batches from the one that begins at `begin` on."""
+        return self._batches(" WHERE old_size >= ? ORDER BY old_size", begin)
+
+    def releasable(self, before_ms: int) -> list[StoredBatch]:
+        """Up to 100 batches that were anchored before this time and whose bytes the store still has."""
+        return self._batches(" WHERE data IS NOT NULL AND anchored_ms < ? ORDER BY old_size LIMIT 100", before_ms)
+
+    def batch_of(self, position: int) -> StoredBatch | None:
+        """The batch in which this record stands."""
+        found = self._batches(" WHERE new_size > ? ORDER BY new_size LIMIT 1", position)
+        return found[0] if found and found[0].old_size <= position else None
+
+    def site(self, key: str) -> str | None:
+        """One setting of the site."""
+        rows = self._rows("SELECT value FROM site WHERE key=?", (key,))
+        return rows[0][0] if rows else None
+
+    def _batches(self, where: str, *values: int) -> list[StoredBatch]:
+        return [StoredBatch._make(row) for row in self._rows(_BATCH + where, values)]
+
+    def _rows(self, sql: str, values: tuple[int | str, ...] = ()) -> list[tuple]:  # type: ignore[type-arg]
+        try:
+            return self._db.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"the store cannot be read: {error}") from error
