@@ -53,7 +53,8 @@ class _Desk:
         position = self.world.next_position
         self.world.next_position = position + 1
         leaf = leaf_hash(ACT, data)
-        self.group.records.append((position, ACT, leaf, data, self.now_ms, None, None, None, None, ACCEPTED, None))
+        self.group.records.append((position, ACT, leaf, self.now_ms, None, None, None, None, ACCEPTED, None))
+        self.group.held.append((position, data))
         return position
 
 

@@ -118,7 +118,11 @@ class Demo:
                 meter = BusConfig(number=item.bus, port="", addresses=(item.address,)).meter(item.address)
                 answers.setdefault(meter, []).append(item.values)
         total = Delivery(0, 0, 0, 0)
-        for meter_id, address in pages.rows("SELECT id, address FROM meter"):
+        device = load_config(self._device / "device.toml").username
+        for meter_id, address in pages.rows(
+            "SELECT m.id, m.address FROM meter m JOIN device d ON d.id = m.device_id WHERE d.key_id=?",
+            (bytes.fromhex(device),),
+        ):
             total += compare(answers.pop(address, []), pages.all_values(meter_id))
         for unheard in answers.values():
             total += compare(unheard, [])

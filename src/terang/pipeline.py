@@ -172,9 +172,10 @@ class Pipeline:
         self.world.next_position = position + 1
         state = FORKED if variant else IMPLAUSIBLE if reason else ACCEPTED
         self._group.records.append(
-            (position, ENVELOPE, opened.leaf, message.data, message.received_ms, epoch.id, opened.sequence, variant)
+            (position, ENVELOPE, opened.leaf, message.received_ms, epoch.id, opened.sequence, variant)
             + (meter.id, state, reason)
         )
+        self._group.held.append((position, message.data))
         if variant:
             forked = Notify("forked", message.received_ms, (("device", device.name),))
             self._group.notify(forked, meter.id, epoch.epoch.hex())

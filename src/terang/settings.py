@@ -1,5 +1,6 @@
 """Every setting in one table: name, default, what it does. Read from DIR/terang.toml, then from TERANG_NAME."""
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from terang.values.errors import SettingError
 
-__all__ = ["HELP", "Settings", "load_settings"]
+__all__ = ["HELP", "Settings", "load_settings", "save_settings"]
 
 HELP = {
     "site_name": "what the pages call the house",
@@ -116,6 +117,16 @@ def load_settings(data: Path, environment: Mapping[str, str] | None = None, **gi
             raise SettingError(f"{path}: there is no setting {name}; there are {', '.join(sorted(HELP))}")
         values[name] = _typed(name, value, types[name])
     return Settings(data=data, **values)
+
+
+def save_settings(settings: Settings) -> None:
+    """Write every setting to DATA/terang.toml, so that other commands find the platform as it runs."""
+    values = {name: getattr(settings, name) for name in HELP}
+    lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = settings.data / "terang.toml"
+    path.touch(mode=0o600)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _typed(name: str, value: Any, wanted: Any) -> Any:

@@ -77,8 +77,8 @@ def place(writer: StoreWriter, group: Group, kit: Kit, meter: Meter, dated: Date
     times = (first_ms,) if len(offsets) == 1 else tuple([first_ms + offset for offset in offsets])
     _sum_power(group, meter, times, body.columns.get(POWER_MW, _EMPTY))
     meter.readings += len(times)
-    late = first_ms < meter.time_ms
-    if times[-1] >= meter.time_ms:
+    late = (first_ms, position) < (meter.time_ms, meter.position)
+    if (times[-1], position) > (meter.time_ms, meter.position):
         columns = body.columns
         meter.time_ms = times[-1]
         meter.position = position
@@ -88,7 +88,7 @@ def place(writer: StoreWriter, group: Group, kit: Kit, meter: Meter, dated: Date
         group.flush(writer)
         return _land_late(writer, group, kit, meter, _Key(first_ms, position, 0), times[-1])
     fold = kit.fold(meter.state, Stretch(times, body.columns))
-    meter.state = fold.state
+    meter.state = fold.state or None
     meter.regular = fold.regular
     group.readings.append(
         (meter.id, first_ms, position, times[-1], len(times), attested_by, int(fold.regular), raw)
@@ -174,18 +174,19 @@ def _land_late(
         [(int(regular), meter.id, s.first_ms, s.position) for s, regular in after.ends if regular != s.regular]
     )
     if complete:
-        meter.state = after.state
+        meter.state = after.state or None
         meter.regular = after.ends[-1][1]
     return [action for action in after.actions if action not in before.actions]
 
 
 def _converged(before: _Refold, after: _Refold, last_ms: int) -> bool:
-    """Whether both folds end regular at the same reading after the late ones, so that all after it is unchanged."""
-    if not before.ends or not after.ends:
+    """Whether both folds end regular at the same reading, with two readings after the late ones, so that all after it
+    is unchanged."""
+    if len(before.ends) < 2 or len(after.ends) < 2 or before.state != after.state:
         return False
     old, old_regular = before.ends[-1]
     new, new_regular = after.ends[-1]
-    return old is new and old_regular and new_regular and new.first_ms > last_ms
+    return old is new and old_regular and new_regular and after.ends[-2][0].first_ms > last_ms
 
 
 def _last_regular(writer: StoreWriter, meter_id: int, before_ms: int) -> Placed | None:
@@ -205,20 +206,35 @@ def _window(
 ) -> tuple[list[Placed], bool]:
     """Segments with readings after `from_key`, `size` of them beyond the late ones; and whether that is all there is."""
     from_ms = from_key.time_ms - _ENVELOPE_SPAN_MS if from_key else 0
-    beyond = writer.segments_after(meter_id, last_ms, size + 1)
-    complete = len(beyond) <= size
-    rows = writer.segments(meter_id, from_ms, last_ms) + (beyond if complete else beyond[:-1])
-    segments = [_segment(row) for row in rows]
+    beyond = writer.segments_after(meter_id, last_ms, size)
+    complete = len(beyond) < size
+    segments = [_segment(row) for row in writer.segments(meter_id, from_ms, last_ms) + beyond]
+    if not complete:
+        segments = _cut_clean(segments)
     if from_key is not None:
         segments = [segment for segment in segments if segment.last_key > from_key]
     return segments, complete
 
 
+def _cut_clean(segments: list[Placed]) -> list[Placed]:
+    """The segments up to the last place where all before have ended when the next begins: what comes after the window
+    must not reach into it."""
+    end_ms, cut = -1, 0
+    for i, segment in enumerate(segments):
+        if segment.first_ms > end_ms:
+            cut = i
+        end_ms = max(end_ms, segment.last_ms)
+    return segments[:cut]
+
+
 def _resume(writer: StoreWriter, kit: Kit, meter_id: int, start: Placed) -> State | None:
     """The state just after the last reading of `start`; None where there is no reading before that one."""
     end = start.last_key
-    from_ms = end.time_ms - _ENVELOPE_SPAN_MS
-    rows = writer.segments(meter_id, from_ms, end.time_ms) + writer.segments_before(meter_id, from_ms, 8)
+    near = writer.segments_before(meter_id, end.time_ms + 1, 2)  # the newest two, which have two readings between them
+    readings = [item for item in _readings([start, *map(_segment, near)], None) if item[0] <= end]
+    known = sorted({key for key, _ in readings})[-2:]
+    from_ms = (known[0].time_ms if len(known) == 2 else 0) - _ENVELOPE_SPAN_MS
+    rows = writer.segments(meter_id, from_ms, end.time_ms)
     readings = [item for item in _readings([_segment(row) for row in rows], None) if item[0] <= end][-2:]
     if len(readings) < 2:
         return None
@@ -285,9 +301,12 @@ def _withdraw(writer: StoreWriter, group: Group, meter: Meter, before: Iterable[
 
 
 def decide(group: Group, meter: Meter, step: Step, counted_mwh: int, sign: int) -> None:
-    """Move what a person decided of a provisional step from provisional to confirmed (sign 1), or back (sign -1)."""
-    moved = Step(step.from_ms, step.to_ms, counted_mwh, -step.provisional_mwh, "")
-    account(group, meter, [moved], sign)
+    """Move what a person decided of a provisional step from provisional to confirmed (sign 1), or back (sign -1).
+
+    Each part by itself, so that what rounding leaves in which hour is what was put there.
+    """
+    account(group, meter, [Step(step.from_ms, step.to_ms, counted_mwh, 0, "")], sign)
+    account(group, meter, [Step(step.from_ms, step.to_ms, 0, step.provisional_mwh, "")], -sign)
 
 
 def _segment(row: Row) -> Placed:

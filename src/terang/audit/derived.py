@@ -96,16 +96,17 @@ def _check_meter(store: StoreReader, kit: Kit, meter_id: int, stated: Stated, fi
                 findings.add("reading", name, "where folding may be taken up again differs")
     decided = {key: counted for key, counted in stated.decided.items() if key[0] == meter_id}
     for step in _check_steps(store, meter_id, sums.steps, decided, findings):
-        _spread(sums, step)
+        _spread(sums, step._replace(provisional_mwh=0))
+        _spread(sums, step._replace(confirmed_mwh=0), sign=-1)
     _check_hours(store, meter_id, sums, findings)
     _check_latest(store, meter_id, sums, findings)
 
 
-def _spread(sums: _Sums, step: Step) -> None:
+def _spread(sums: _Sums, step: Step, sign: int = 1) -> None:
     for hour_ms, confirmed, provisional in spread(step):
         row = sums.hour(hour_ms)
-        row[0] += confirmed
-        row[1] += provisional
+        row[0] += sign * confirmed
+        row[1] += sign * provisional
 
 
 def _segments(store: StoreReader, meter_id: int, findings: Findings) -> Iterator[Placed]:
@@ -161,7 +162,7 @@ def _check_steps(
         if counted != answer:
             findings.add("step", name, f"counts {counted} mWh, and the signed decision says {answer}")
         if answer is not None:
-            moved.append(Step(from_ms, to_ms, answer, -provisional, ""))
+            moved.append(Step(from_ms, to_ms, answer, provisional, ""))
     for from_ms, to_ms, reason in expected:
         findings.add("step", f"step of meter {meter_id} from {from_ms} to {to_ms} ({reason})", "is missing")
     return moved

@@ -85,8 +85,8 @@ def check_records(
 def _rows(store: StoreReader) -> Iterator[tuple[Any, ...]]:
     position = 0
     while rows := store.rows(
-        "SELECT position, kind, leaf, data, epoch_id, sequence, variant, meter_id, state, reason FROM record"
-        " WHERE position >= ? ORDER BY position LIMIT ?",
+        "SELECT r.position, r.kind, r.leaf, h.data, r.epoch_id, r.sequence, r.variant, r.meter_id, r.state, r.reason"
+        " FROM record r LEFT JOIN held h ON h.position = r.position WHERE r.position >= ? ORDER BY r.position LIMIT ?",
         (position, _CHUNK),
     ):
         yield from rows

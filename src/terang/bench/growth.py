@@ -1,1 +1,210 @@
-"""placeholder"""
+"""`terang bench growth`: what six rooms cost on disk in a year, with the defaults of a house.
+
+A clock that is told the time lets minutes pass in milliseconds; everything else is the product's own: envelopes of one
+reading every ten seconds, signed, accepted, cut once a minute, sealed on the embedded chain, pruned, and their bytes
+let go of after they were read back from the chain. Two points on the way give the slope, the slope the year.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from terang.bench.load import BenchDevice, make_envelopes
+from terang.bench.table import Line
+from terang.kits_installed import load_kits
+from terang.ledger.anchoring import Anchorer
+from terang.ledger.chain import Receipt
+from terang.ledger.committer import Committer
+from terang.ledger.drafts import Anchored, BatchDraft, Tile
+from terang.ledger.embedded import EmbeddedChain
+from terang.ledger.genesis import Genesis
+from terang.ledger.keyfile import load_or_create_key
+from terang.ledger.signing_state import SigningState
+from terang.pipeline import Incoming, Pipeline
+from terang.serve.ledger import read_back
+from terang.settings import Settings
+from terang.store.log_reader import LogReader
+from terang.store.writer import StoreWriter
+from terang.values.clock import FakeClock
+from terang.values.command import AdoptDevice, Ask, Done
+from terang.values.errors import BatchUnfaithful, TerangError
+from terang.values.signing import KeyPair
+
+__all__ = ["bench_growth"]
+
+_ROOMS = 6
+_RECORD_S = 10
+_MINUTE_MS = 60_000
+_YEAR_MINUTES = 365 * 24 * 60
+_BAR_GB = 6.0
+_HELD_MINUTES = 30  # how long the bench holds signed bytes; the house's days are added below
+_GB = 1e9
+Say = Callable[[str], None]
+
+
+class _Disk(NamedTuple):
+    minutes: int
+    store: int
+    chain: int
+
+
+@dataclass(slots=True)
+class _House:
+    """One platform in one thread, on a clock that is told the time. Implements `anchoring.LogTarget`."""
+
+    clock: FakeClock
+    writer: StoreWriter
+    pipeline: Pipeline
+    log: LogReader
+    chain: EmbeddedChain
+    devices: list[BenchDevice]
+
+    def save_tiles(self, tiles: tuple[Tile, ...]) -> None:
+        with self.writer.transaction():
+            self.writer.save_tiles(tiles)
+
+    def save_batch(self, draft: BatchDraft) -> None:
+        with self.writer.transaction():
+            self.writer.save_batch(draft)
+
+    def save_transaction(self, old_size: int, raw: bytes, transaction_hash: bytes) -> None:
+        with self.writer.transaction():
+            self.writer.save_transaction(old_size, raw, transaction_hash)
+
+    def save_anchored(self, anchored: Anchored) -> None:
+        self.pipeline.anchor(anchored)
+
+    def included(self, raw: bytes) -> Receipt:
+        """What became of a transaction that is sealed now."""
+        transaction = self.chain.submit(raw)
+        self.clock.advance(1000)
+        self.chain.seal()
+        receipt = self.chain.receipt(transaction)
+        if receipt is None or not receipt.succeeded:
+            raise TerangError("the bench's chain did not take a transaction")
+        return receipt
+
+
+def bench_growth(say: Say, *, minutes: int) -> list[Line]:
+    """Measure over so many simulated minutes, at least 120."""
+    minutes = max(minutes, 120)
+    with tempfile.TemporaryDirectory(prefix="terang-bench-") as name:
+        house, anchorer = _open(Path(name))
+        middle = _Disk(0, 0, 0)
+        for minute in range(minutes):
+            _live_a_minute(house, anchorer)
+            if minute == minutes // 2:
+                middle = _measure(Path(name), house, minute)
+            if minute % 60 == 0:
+                say(f"minute {minute} of {minutes}")
+        end = _measure(Path(name), house, minutes - 1)
+        held = _held_bytes(house)
+        house.chain.close()
+        house.log.close()
+        house.writer.close()
+    return _lines(middle, end, held, minutes)
+
+
+def _lines(middle: _Disk, end: _Disk, held: float, minutes: int) -> list[Line]:
+    span = end.minutes - middle.minutes
+    store = (end.store - middle.store) / span
+    chain = (end.chain - middle.chain) / span
+    days = Settings(data=Path()).keep_envelopes_days
+    extra = held * days * 24 * 60
+    year = (store + chain) * _YEAR_MINUTES + extra
+    readings = _ROOMS * 60 // _RECORD_S
+    return [
+        Line("simulated minutes; readings a minute, one an envelope", f"{minutes}; {readings}"),
+        Line("store, bytes a reading", f"{store / readings:,.0f}"),
+        Line("chain, bytes a block of one minute", f"{chain:,.0f}"),
+        Line("store in a year, GB", f"{store * _YEAR_MINUTES / _GB:.2f}"),
+        Line(f"signed bytes held for {days} days, GB", f"{extra / _GB:.2f}"),
+        Line("chain in a year, GB", f"{chain * _YEAR_MINUTES / _GB:.2f}"),
+        Line("store and chain in a year, GB", f"{year / _GB:.2f}", year / _GB, _BAR_GB, less_is_better=True),
+    ]
+
+
+def _open(directory: Path) -> tuple[_House, Anchorer]:
+    clock = FakeClock()
+    writer = StoreWriter(directory / "store.sqlite")
+    key = KeyPair.generate()
+    pipeline = Pipeline(writer=writer, kits=load_kits(), key=key, clock=clock)
+    devices = []
+    for number in range(_ROOMS):
+        pair = KeyPair.generate()
+        command = AdoptDevice(public_key=pair.public.hex(), name=f"room {number}")
+        if not isinstance(pipeline.execute(Ask(by="cli", command=command)), Done):
+            raise TerangError("the bench could not adopt a device")
+        devices.append(BenchDevice(pair, "", number.to_bytes(8, "big")))
+    signer = load_or_create_key(directory / "signer.key")
+    committer = Committer(load_or_create_key(directory / "committer.key"))
+    genesis = Genesis.for_site(
+        chain_id=1337,
+        timestamp_s=clock.now_ms() // 1000,
+        signer=signer.public_key.to_canonical_address(),
+        committer=committer.address,
+    )
+    chain = EmbeddedChain.open(directory / "chain", clock=clock, genesis=genesis, signer_key=signer)
+    log = LogReader(directory / "store.sqlite")
+    house = _House(clock, writer, pipeline, log, chain, devices)
+    contract = house.included(committer.deploy(chain_id=chain.chain_id, nonce=0, base_fee=chain.base_fee))
+    if contract.contract_address is None:
+        raise TerangError("the bench could not deploy the contract")
+    site = bytes(31) + b"\x01"
+    house.included(
+        committer.register(
+            site, contract=contract.contract_address, chain_id=chain.chain_id, nonce=1, base_fee=chain.base_fee
+        )
+    )
+    signing = SigningState(directory / "signing-state", key, "terang/bench")
+    anchorer = Anchorer(
+        source=log,
+        target=house,
+        chain=chain,
+        committer=committer,
+        contract=contract.contract_address,
+        site=site,
+        signing=signing,
+        clock=clock,
+    )
+    return house, anchorer
+
+
+def _live_a_minute(house: _House, anchorer: Anchorer) -> None:
+    begin_ms = house.clock.now_ms()
+    envelopes = [make_envelopes(device, 60 // _RECORD_S, 1, begin_ms, _RECORD_S * 1000) for device in house.devices]
+    for moment in zip(*envelopes, strict=True):
+        house.clock.advance(_RECORD_S * 1000)
+        house.pipeline.accept([Incoming(data, "", house.clock.now_ms()) for data in moment])
+    anchorer.cut()
+    anchorer.send()
+    house.chain.seal()
+    if anchorer.settle():
+        raise TerangError("the bench's chain did not take a batch")
+    while house.chain.tidy(1000):
+        pass
+    for old in house.log.releasable(house.clock.now_ms() - _HELD_MINUTES * _MINUTE_MS):
+        if not read_back(house.chain, old, house.log.leaves(old.old_size, old.new_size)):
+            raise BatchUnfaithful("the chain's copy of a batch differs from the store")
+        with house.writer.transaction():
+            house.writer.release(old.old_size, old.new_size)
+
+
+def _held_bytes(house: _House) -> float:
+    """Bytes a minute that signed envelopes, batches and transactions take in the store while it holds them."""
+    row = house.writer.rows("SELECT sum(length(data)) FROM held")[0][0] or 0
+    batches = house.writer.rows("SELECT sum(length(data) + length(raw_transaction)), count(*) FROM batch_held")[0]
+    return float((row + (batches[0] or 0)) / max(1, batches[1]))
+
+
+def _measure(directory: Path, house: _House, minute: int) -> _Disk:
+    house.writer.checkpoint()
+    files = [path for path in (directory / "chain").rglob("*") if path.is_file()]
+    # a journal is written over and over and does not grow with time
+    chain = sum(path.stat().st_size for path in files if not path.name.endswith(("-wal", "-shm")))
+    store = os.stat(directory / "store.sqlite").st_size
+    free = house.writer.rows("PRAGMA freelist_count")[0][0] * house.writer.rows("PRAGMA page_size")[0][0]
+    return _Disk(minute, store - free, chain)

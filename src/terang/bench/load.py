@@ -38,14 +38,16 @@ class BenchDevice:
         return envelope.device_id(self.key.public).hex()
 
 
-def make_envelopes(device: BenchDevice, count: int, readings: int, begin_ms: int) -> list[bytes]:
-    """`count` envelopes of `readings` readings each, a second apart, as the device would sign them."""
+def make_envelopes(
+    device: BenchDevice, count: int, readings: int, begin_ms: int, step_ms: int = _STEP_MS
+) -> list[bytes]:
+    """`count` envelopes of `readings` readings each, `step_ms` apart, as the device would sign them."""
     made = []
-    for _ in range(count):
+    for index in range(count):
         power = [150_000 + (device.sequence * 37 + i * 7919) % 400_000 // 100 * 100 for i in range(readings)]
         counters = []
         for value in power:
-            device.counter_mwh += value * _STEP_MS // 3_600_000
+            device.counter_mwh += value * step_ms // 3_600_000
             counters.append(device.counter_mwh // 1000 * 1000)
         columns = {
             1: tuple(227_000 + (p // 100 * 13) % 40 * 100 for p in power),
@@ -55,10 +57,10 @@ def make_envelopes(device: BenchDevice, count: int, readings: int, begin_ms: int
             5: (50_000,) * readings,
             6: tuple(900 + p // 1000 % 100 for p in power),
         }
-        at_ms = device.sequence * readings * _STEP_MS
-        body = reading.Readings(tuple(range(0, readings * _STEP_MS, _STEP_MS)), columns)
+        at_ms = index * readings * step_ms
+        body = reading.Readings(tuple(range(0, readings * step_ms, step_ms)), columns)
         fields = (envelope.READINGS, envelope.device_id(device.key.public), device.epoch, device.sequence)
-        fields += (device.previous, 1, 0, 1000 + at_ms, begin_ms + at_ms, reading.CLOCK_SYNCED, body)
+        fields += (device.previous, 1, 0, begin_ms % (1 << 32) + at_ms, begin_ms + at_ms, reading.CLOCK_SYNCED, body)
         data = sign_statement(device.key, envelope.encode_payload(envelope.Envelope(*fields)))
         device.previous = envelope.envelope_hash(data)
         device.sequence += 1

@@ -17,9 +17,11 @@ COMMANDS = {
     "device": "device",
     "room": "room",
     "user": "user",
+    "replay": "replay",
     "proof": "proof",
     "verify": "proof",
     "audit": "audit",
+    "bench": "bench",
 }
 """Command -> the file of this package that has it. A file is loaded when its command is used: every child process
 passes through here too, and should not load what it does not need."""

@@ -49,7 +49,7 @@ class OpenBatch(Protocol):
     @property
     def root(self) -> bytes: ...
     @property
-    def proof(self) -> bytes: ...
+    def proof(self) -> bytes | None: ...
     @property
     def data(self) -> bytes | None: ...
     @property
@@ -213,7 +213,7 @@ class Anchorer:
                 return self._chain.submit(raw)
             except ChainRefused:
                 pass  # its nonce was used by another transaction of ours: the same batch goes under a new one
-        if open_batch.data is None:
+        if open_batch.data is None or open_batch.proof is None:
             raise ChainError(f"the batch of records from {open_batch.old_size} on has no data to send")
         call = AnchorCall(
             site=self._site,

@@ -7,6 +7,7 @@ in the batch as it is, so decoding gives the records exactly, and `encode` has c
 Form: b"TRGB", one byte with the version (1), then zlib over a CBOR array (docs/ledger.md has every field).
 """
 
+import struct
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -24,8 +25,13 @@ MAX_RECORDS = 1000
 MAX_BYTES = 96_000
 
 _MAGIC = b"TRGB"
-_INFLATED_LIMIT = 64 << 20
+_INFLATED_LIMIT = MAX_RECORDS * envelope.MAX_BYTES + (1 << 20)
+_CELLS_LIMIT = 2 << 20  # columns of more values than this are kept raw: they are no house's, and would fill a memory
 _FIELDS = 15
+_NOT_A_BATCH = (
+    *(CodecError, ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError),
+    *(zlib.error, struct.error, StopIteration),
+)
 
 
 class Item(NamedTuple):
@@ -72,19 +78,28 @@ class _Columns:
 
 def encode(items: Sequence[Item]) -> bytes:
     """The batch of these records, decoded again and compared; BatchUnfaithful if it does not give them back."""
+    if len(items) > MAX_RECORDS:
+        raise BatchUnfaithful(f"a batch has at most {MAX_RECORDS} records, not {len(items)}")
     data = _deflate(_gather(items))
-    if decode(data) != list(items):
+    if not _is_faithful(data, items):
         data = _deflate(_gather_raw(items))  # a form of envelope that the columns do not know yet
-        if decode(data) != list(items):
+        if not _is_faithful(data, items):
             raise BatchUnfaithful("a batch does not decode to the records it was made of")
     return data
+
+
+def _is_faithful(data: bytes, items: Sequence[Item]) -> bool:
+    try:
+        return decode(data) == list(items)
+    except BatchUnfaithful:
+        return False
 
 
 def decode(data: bytes) -> list[Item]:
     """The records of a batch, in the order of the log; BatchUnfaithful where the bytes are not a batch."""
     try:
         return _restore(_inflate(data))
-    except (CodecError, ValueError, IndexError, KeyError, TypeError, zlib.error, StopIteration) as error:
+    except _NOT_A_BATCH as error:
         raise BatchUnfaithful(f"these bytes are not a batch: {error}") from error
 
 
@@ -148,7 +163,7 @@ def _readings(item: Item) -> _Readings | None:
 
 def _fits(e: envelope.Envelope) -> bool:
     limit = 1 << 62
-    numbers = (e.sequence, e.meter, e.uptime_ms, e.utc_ms or 0, e.body.offsets_ms[-1])
+    numbers = (e.sequence, e.meter, e.uptime_ms, abs(e.utc_ms or 0), e.body.offsets_ms[-1])
     return max(numbers) < limit and all(
         max(column) < limit and min(column) > -limit for column in e.body.columns.values()
     )
@@ -212,6 +227,8 @@ def _inflate(data: bytes) -> list[Any]:
 
 def _restore(fields: list[Any]) -> list[Item]:
     total, streams, stream_of, raw_kinds, raw_lengths, raw_bytes, *rest = fields
+    if total > MAX_RECORDS or len(streams) > total:
+        raise BatchUnfaithful(f"a batch has at most {MAX_RECORDS} records")
     order = unpack(stream_of, total)
     raw = iter(_cut_raw(raw_kinds, unpack(raw_lengths, len(raw_kinds)), raw_bytes))
     sequences, uptimes, clocks, utc_leads, counts, offset_steps, values, chain, signatures = rest
@@ -219,6 +236,7 @@ def _restore(fields: list[Any]) -> list[Item]:
     numbers = sorted(number for number in order if number)  # envelopes stand stream by stream
     n = len(numbers)
     lengths = unpack(counts, n)
+    _check_cells(shared, numbers, lengths)
     if len(clocks) != n or len(chain[0]) != n or len(signatures) != 64 * n or any(length < 1 for length in lengths):
         raise BatchUnfaithful("the columns of a batch differ in length")
     parts = _Parts(
@@ -236,6 +254,15 @@ def _restore(fields: list[Any]) -> list[Item]:
     for i, number in enumerate(numbers):
         waiting[number - 1].append(parts.take(i, shared[number - 1], lengths[i]))
     return _chain(order, raw, [iter(members) for members in waiting])
+
+
+def _check_cells(shared: Sequence[_Stream], numbers: Sequence[int], lengths: Sequence[int]) -> None:
+    """Refuse columns that would be much longer than the bytes that hold them: a column of equal numbers has none."""
+    cells = sum(
+        max(length, 0) * (1 + len(shared[number - 1].codes)) for number, length in zip(numbers, lengths, strict=True)
+    )
+    if cells > _CELLS_LIMIT:
+        raise BatchUnfaithful(f"a batch has at most {_CELLS_LIMIT} values")
 
 
 def _cells(code: int, shared: Sequence[_Stream], numbers: Sequence[int], lengths: Sequence[int]) -> int:

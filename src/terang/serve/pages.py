@@ -27,8 +27,9 @@ class Pages(StoreReader):
     def record(self, position: int) -> RecordDetail | None:
         """The record at this position of the log."""
         rows = self.rows(
-            "SELECT r.kind, r.leaf, r.data, d.key_id, d.public_key, e.epoch, r.sequence, r.meter_id, r.received_ms,"
-            " r.state, r.reason FROM record r LEFT JOIN epoch e ON e.id = r.epoch_id"
+            "SELECT r.kind, r.leaf, h.data, d.key_id, d.public_key, e.epoch, r.sequence, r.meter_id, r.received_ms,"
+            " r.state, r.reason FROM record r LEFT JOIN held h ON h.position = r.position"
+            " LEFT JOIN epoch e ON e.id = r.epoch_id"
             " LEFT JOIN device d ON d.id = e.device_id WHERE r.position=?",
             (position,),
         )

@@ -1,5 +1,6 @@
 """The web process: the pages over the store, and over the chain through the socket of the ledger's process."""
 
+import os
 from functools import partial
 
 from terang.ledger.chain import Receipt
@@ -22,6 +23,7 @@ def run_pages(settings: Settings) -> None:
     rpc = f"http://127.0.0.1:{settings.rpc_port}" if settings.chain == "embedded" and settings.rpc_port else None
     web = WebSettings(state_dir=settings.data / "web", host=settings.web_host, port=settings.web_port, rpc_url=rpc)
     run_web(web, partial(_open_pages, settings), settings.socket_path)
+    os._exit(0)  # granian's threads may be at work still, and abort when the interpreter is taken down under them
 
 
 def _open_pages(settings: Settings) -> Pages:

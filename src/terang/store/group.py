@@ -26,6 +26,7 @@ class Group:
     """What one transaction will write. `flush` may run in the middle, where a rule has to read what is new."""
 
     records: list[Row] = field(default_factory=list)
+    held: list[Row] = field(default_factory=list)
     readings: list[Row] = field(default_factory=list)
     undated: list[Row] = field(default_factory=list)
     hours: dict[tuple[int, int], HourSums] = field(default_factory=dict)
@@ -60,6 +61,7 @@ class Group:
     def flush(self, writer: StoreWriter) -> None:
         """Write what was gathered, inside the writer's open transaction, and begin anew."""
         _drain(self.records, writer.add_records)
+        _drain(self.held, writer.add_held)
         _drain(self.readings, writer.add_readings)
         _drain(self.undated, writer.add_undated)
         _drain(self.steps, writer.add_steps)

@@ -20,13 +20,13 @@ class StoredRecord(NamedTuple):
 
 
 class StoredBatch(NamedTuple):
-    """One row of table batch."""
+    """One batch; `proof`, `data` and `raw_transaction` None once the store has let go of them."""
 
     id: int
     old_size: int
     new_size: int
     root: bytes
-    proof: bytes
+    proof: bytes | None
     checkpoint: str
     data: bytes | None
     raw_transaction: bytes | None
@@ -38,8 +38,9 @@ class StoredBatch(NamedTuple):
 
 
 _BATCH = (
-    "SELECT id, old_size, new_size, root, proof, checkpoint, data, raw_transaction, transaction_hash, block_number,"
-    " block_hash, transaction_index, anchored_ms FROM batch"
+    "SELECT b.id, b.old_size, b.new_size, b.root, h.proof, b.checkpoint, h.data, h.raw_transaction, b.transaction_hash,"
+    " b.block_number, b.block_hash, b.transaction_index, b.anchored_ms FROM batch b"
+    " LEFT JOIN batch_held h ON h.old_size = b.old_size"
 )
 
 
@@ -61,7 +62,8 @@ class LogReader:
     def records(self, begin: int, end: int) -> list[StoredRecord]:
         """Records [begin, end) in order."""
         rows = self._rows(
-            "SELECT position, kind, leaf, data FROM record WHERE position >= ? AND position < ? ORDER BY position",
+            "SELECT r.position, r.kind, r.leaf, h.data FROM record r LEFT JOIN held h ON h.position = r.position"
+            " WHERE r.position >= ? AND r.position < ? ORDER BY r.position",
             (begin, end),
         )
         return [StoredRecord._make(row) for row in rows]
@@ -93,19 +95,20 @@ class LogReader:
 
     def unanchored(self) -> list[StoredBatch]:
         """Batches that are cut and not known to stand in a block, oldest first."""
-        return self._batches(" WHERE block_hash IS NULL ORDER BY old_size")
+        return self._batches(" WHERE b.block_hash IS NULL ORDER BY b.old_size")
 
     def batches(self, begin: int = 0) -> list[StoredBatch]:
         """All batches from the one that begins at `begin` on."""
-        return self._batches(" WHERE old_size >= ? ORDER BY old_size", begin)
+        return self._batches(" WHERE b.old_size >= ? ORDER BY b.old_size", begin)
 
     def releasable(self, before_ms: int) -> list[StoredBatch]:
         """Up to 100 batches that were anchored before this time and whose bytes the store still has."""
-        return self._batches(" WHERE data IS NOT NULL AND anchored_ms < ? ORDER BY old_size LIMIT 100", before_ms)
+        held = " WHERE b.old_size IN (SELECT old_size FROM batch_held) AND b.anchored_ms < ? ORDER BY b.old_size LIMIT 100"
+        return self._batches(held, before_ms)
 
     def batch_of(self, position: int) -> StoredBatch | None:
         """The batch in which this record stands."""
-        found = self._batches(" WHERE new_size > ? ORDER BY new_size LIMIT 1", position)
+        found = self._batches(" WHERE b.new_size > ? ORDER BY b.new_size LIMIT 1", position)
         return found[0] if found and found[0].old_size <= position else None
 
     def site(self, key: str) -> str | None:

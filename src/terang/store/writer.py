@@ -21,9 +21,10 @@ SCHEMA = "0001"
 Row = tuple[Any, ...]
 
 _RECORD = (
-    "INSERT INTO record(position, kind, leaf, data, received_ms, epoch_id, sequence, variant, meter_id, state, reason)"
-    " VALUES(?,?,?,?,?,?,?,?,?,?,?)"
+    "INSERT INTO record(position, kind, leaf, received_ms, epoch_id, sequence, variant, meter_id, state, reason)"
+    " VALUES(?,?,?,?,?,?,?,?,?,?)"
 )
+_HELD = "INSERT INTO held(position, data) VALUES(?,?)"
 _READING = (
     "INSERT INTO reading(meter_id, first_ms, position, last_ms, count, attested_by, regular, body)"
     " VALUES(?,?,?,?,?,?,?,?)"
@@ -101,6 +102,10 @@ class StoreWriter:
             with contextlib.suppress(sqlite3.Error):  # then the next BEGIN fails, and this is tried again
                 self._db.execute("ROLLBACK")
 
+    def checkpoint(self) -> None:
+        """Bring the write-ahead log into the file, as for a measurement of its size."""
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
         """The rows of a query inside the writer's own transaction; StoreError where they cannot be read."""
         try:
@@ -119,6 +124,10 @@ class StoreWriter:
     def add_records(self, rows: Iterable[Row]) -> None:
         """Records with their place in the log."""
         self._db.executemany(_RECORD, rows)
+
+    def add_held(self, rows: Iterable[Row]) -> None:
+        """(position, exact signed bytes) of records."""
+        self._db.executemany(_HELD, rows)
 
     def add_readings(self, rows: Iterable[Row]) -> None:
         """Dated readings, one row an envelope."""
@@ -198,17 +207,17 @@ class StoreWriter:
 
     def save_batch(self, row: Row) -> None:
         """(old_size, new_size, root, proof, checkpoint, data, made_ms) of a batch that was cut."""
+        old_size, new_size, root, proof, checkpoint, data, made_ms = row
         self._db.execute(
-            "INSERT INTO batch(old_size, new_size, root, proof, checkpoint, data, made_ms, bytes)"
-            " VALUES(?,?,?,?,?,?,?,?)",
-            (*row, len(row[5])),
+            "INSERT INTO batch(old_size, new_size, root, checkpoint, made_ms, bytes) VALUES(?,?,?,?,?,?)",
+            (old_size, new_size, root, checkpoint, made_ms, len(data)),
         )
+        self._db.execute("INSERT INTO batch_held(old_size, data, proof) VALUES(?,?,?)", (old_size, data, proof))
 
     def save_transaction(self, old_size: int, raw: bytes, transaction_hash: bytes) -> None:
         """The transaction under which a batch is about to be sent."""
-        self._db.execute(
-            "UPDATE batch SET raw_transaction=?, transaction_hash=? WHERE old_size=?", (raw, transaction_hash, old_size)
-        )
+        self._db.execute("UPDATE batch SET transaction_hash=? WHERE old_size=?", (transaction_hash, old_size))
+        self._db.execute("UPDATE batch_held SET raw_transaction=? WHERE old_size=?", (raw, old_size))
 
     def save_anchored(self, row: Row) -> None:
         """(old_size, new_size, transaction hash, block number, block hash, index, ms): the batch stands in a block."""
@@ -221,8 +230,8 @@ class StoreWriter:
 
     def release(self, begin: int, end: int) -> None:
         """Let go of the bytes of the batch of records [begin, end), which were read back from the chain just now."""
-        self._db.execute("UPDATE record SET data=NULL WHERE position >= ? AND position < ?", (begin, end))
-        self._db.execute("UPDATE batch SET data=NULL, raw_transaction=NULL WHERE old_size=?", (begin,))
+        self._db.execute("DELETE FROM held WHERE position >= ? AND position < ?", (begin, end))
+        self._db.execute("DELETE FROM batch_held WHERE old_size=?", (begin,))
 
     def put_site(self, values: dict[str, str]) -> None:
         """Settings and status of the site."""

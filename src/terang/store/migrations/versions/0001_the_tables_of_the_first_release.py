@@ -14,12 +14,9 @@ def upgrade() -> None:
     sa.Column('old_size', sa.BigInteger(), nullable=False),
     sa.Column('new_size', sa.BigInteger(), nullable=False),
     sa.Column('root', sa.LargeBinary(), nullable=False),
-    sa.Column('proof', sa.LargeBinary(), nullable=False),
     sa.Column('checkpoint', sa.Text(), nullable=False),
-    sa.Column('data', sa.LargeBinary(), nullable=True),
     sa.Column('bytes', sa.Integer(), nullable=False),
     sa.Column('made_ms', sa.BigInteger(), nullable=False),
-    sa.Column('raw_transaction', sa.LargeBinary(), nullable=True),
     sa.Column('transaction_hash', sa.LargeBinary(), nullable=True),
     sa.Column('block_number', sa.BigInteger(), nullable=True),
     sa.Column('block_hash', sa.LargeBinary(), nullable=True),
@@ -30,9 +27,15 @@ def upgrade() -> None:
     sa.UniqueConstraint('old_size')
     )
     with op.batch_alter_table('batch', schema=None) as batch_op:
-        batch_op.create_index('batch_held', ['old_size'], unique=False, sqlite_where=sa.text('data IS NOT NULL'))
         batch_op.create_index('batch_open', ['old_size'], unique=False, sqlite_where=sa.text('block_hash IS NULL'))
 
+    op.create_table('batch_held',
+    sa.Column('old_size', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('data', sa.LargeBinary(), nullable=False),
+    sa.Column('proof', sa.LargeBinary(), nullable=False),
+    sa.Column('raw_transaction', sa.LargeBinary(), nullable=True),
+    sa.PrimaryKeyConstraint('old_size')
+    )
     op.create_table('device',
     sa.Column('id', sa.Integer(), nullable=False),
     sa.Column('name', sa.Text(), nullable=False),
@@ -45,6 +48,11 @@ def upgrade() -> None:
     sa.Column('last_seen_ms', sa.BigInteger(), nullable=True),
     sa.PrimaryKeyConstraint('id'),
     sa.UniqueConstraint('key_id')
+    )
+    op.create_table('held',
+    sa.Column('position', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
+    sa.Column('data', sa.LargeBinary(), nullable=False),
+    sa.PrimaryKeyConstraint('position')
     )
     op.create_table('quarantine',
     sa.Column('id', sa.Integer(), nullable=False),
@@ -180,7 +188,6 @@ def upgrade() -> None:
     sa.Column('position', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('kind', sa.Integer(), nullable=False),
     sa.Column('leaf', sa.LargeBinary(), nullable=False),
-    sa.Column('data', sa.LargeBinary(), nullable=True),
     sa.Column('received_ms', sa.BigInteger(), nullable=False),
     sa.Column('epoch_id', sa.Integer(), nullable=True),
     sa.Column('sequence', sa.BigInteger(), nullable=True),

@@ -1,0 +1,378 @@
+"""Fakes that ship: a device that signs, a chain in memory, and a whole platform in one thread.
+
+They keep the rules of what they stand for: the chain refuses nonces out of order and batches that do not extend the
+head, the platform commits through the same single writer. For tests of kits, of devices and of Terang itself.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from eth_abi.abi import encode
+from eth_keys.datatypes import PrivateKey
+from eth_utils.crypto import keccak
+
+from terang.audit.findings import Findings
+from terang.audit.run import run_audit
+from terang.kit import Kit
+from terang.kits.meter import KIT as METER
+from terang.ledger.anchoring import Anchorer
+from terang.ledger.chain import Activity, Block, BlockId, ChainStatus, Log, Receipt
+from terang.ledger.committer import Committer
+from terang.ledger.contract import LogHead, decode_anchor_call, encode_head_query
+from terang.ledger.drafts import Anchored, BatchDraft, Tile
+from terang.ledger.evm import decode_transaction
+from terang.ledger.merkle import verify_consistency
+from terang.ledger.signing_state import SigningState
+from terang.pipeline import Incoming, Outcome, Pipeline
+from terang.serve.pages import Pages
+from terang.store.log_reader import LogReader
+from terang.store.writer import StoreWriter
+from terang.values.clock import FakeClock
+from terang.values.command import AdoptDevice, Ask, Command, Done
+from terang.values.envelope import (
+    EVENT,
+    FIRST_PREVIOUS,
+    LOST,
+    READINGS,
+    TIME,
+    Envelope,
+    device_id,
+    encode_payload,
+    envelope_hash,
+)
+from terang.values.errors import ChainCorrupt, ChainRefused, ProofError, UsageError
+from terang.values.quantity import QUANTITIES
+from terang.values.reading import CLOCK_SYNCED, CLOCK_UNKNOWN, Event, Lost, Readings, TimeFix
+from terang.values.signing import KeyPair, sign_statement
+
+__all__ = ["FakeDevice", "MemoryChain", "MiniPlatform", "Values"]
+
+Values = tuple[int, ...]
+"""One moment's six quantities in the order of `quantity.QUANTITIES`."""
+
+_ANCHORED = keccak(text="Anchored(bytes32,uint64,uint64,bytes32)")
+_CONTRACT = b"\xc0" * 20
+_CODES = tuple(quantity.code for quantity in QUANTITIES)
+
+
+class FakeDevice:
+    """A device whose key comes from a number: signs envelopes in order, and any other envelope when asked to.
+
+    `epoch` and `sequence` say what the next envelope will be.
+    """
+
+    def __init__(self, number: int = 1, *, epoch: int = 1) -> None:
+        self.key = KeyPair(number.to_bytes(32, "big"))
+        self.id = device_id(self.key.public)
+        self.previous = FIRST_PREVIOUS
+        self.epoch = epoch.to_bytes(8, "big")
+        self.sequence = 0
+
+    def restart(self, epoch: int) -> None:
+        """Begin another epoch, as a new process of the device does."""
+        self.epoch = epoch.to_bytes(8, "big")
+        self.sequence = 0
+
+    def say(
+        self,
+        kind: int,
+        body: object,
+        *,
+        meter: int = 1,
+        uptime_ms: int = 0,
+        utc_ms: int | None = None,
+        attested_by: int = 0,
+        clock: int | None = None,
+    ) -> bytes:
+        """The next envelope."""
+        known = clock if clock is not None else CLOCK_UNKNOWN if utc_ms is None else CLOCK_SYNCED
+        head = (kind, self.id, self.epoch, self.sequence, self.previous, meter)
+        data = self.sign(Envelope(*head, attested_by, uptime_ms, utc_ms, known, body))
+        self.sequence += 1
+        self.previous = envelope_hash(data)
+        return data
+
+    def sign(self, envelope: Envelope) -> bytes:
+        """Any envelope, signed; what comes next does not change."""
+        return sign_statement(self.key, encode_payload(envelope))
+
+    def readings(
+        self,
+        values: Sequence[Values],
+        *,
+        utc_ms: int | None,
+        every_ms: int = 1000,
+        offsets_ms: Sequence[int] | None = None,
+        meter: int = 1,
+        uptime_ms: int = 0,
+    ) -> bytes:
+        """The next envelope, with one reading for each of `values`, the first at `utc_ms` (None: time unknown)."""
+        offsets = tuple(range(0, len(values) * every_ms, every_ms)) if offsets_ms is None else tuple(offsets_ms)
+        columns = dict(zip(_CODES, zip(*values, strict=True), strict=True))
+        return self.say(READINGS, Readings(offsets, columns), meter=meter, utc_ms=utc_ms, uptime_ms=uptime_ms)
+
+    def lost(self, first: int, end: int, *, reads: int = 0, reason: str = "disk_full", meter: int = 1) -> bytes:
+        """The next envelope: sequences [first, end) of this epoch will never come."""
+        return self.say(LOST, Lost(self.epoch, first, end, 0, 0, reads, reason), meter=meter)
+
+    def time(self, uptime_ms: int, utc_ms: int, *, epoch: bytes | None = None, meter: int = 1) -> bytes:
+        """The next envelope: at this uptime it was `utc_ms`."""
+        fix = TimeFix(self.epoch if epoch is None else epoch, uptime_ms, utc_ms, CLOCK_SYNCED)
+        return self.say(TIME, fix, meter=meter, uptime_ms=uptime_ms, utc_ms=utc_ms)
+
+    def event(self, name: str, detail: int = 0, *, meter: int = 1) -> bytes:
+        """The next envelope: something happened."""
+        return self.say(EVENT, Event(name, detail), meter=meter)
+
+
+@dataclass(slots=True)
+class _Sealed:
+    receipt: Receipt
+    calldata: bytes
+
+
+class MemoryChain:
+    """A chain with the anchor contract at `contract` and nothing else, in memory. Implements `ledger.chain.Chain`.
+
+    With `at_once` every transaction is sealed as it is submitted; else `seal` puts what waits into one block, and
+    `forget` loses what waits, as a restarted node does.
+    """
+
+    chain_id = 20_260
+    base_fee = 1_000_000_000
+    contract = _CONTRACT
+
+    def __init__(self, *, at_once: bool = True) -> None:
+        self.at_once = at_once
+        self.heads: dict[bytes, LogHead] = {}
+        self._waiting: dict[bytes, bytes] = {}
+        self._sealed: dict[bytes, _Sealed] = {}
+        self._nonces: dict[bytes, int] = {}
+        self._blocks = [self._block_of(0, bytes(32), ())]
+
+    def submit(self, raw: bytes) -> bytes:
+        """See Chain."""
+        tx_hash = keccak(raw)
+        if tx_hash in self._sealed or tx_hash in self._waiting:
+            return tx_hash
+        transaction = decode_transaction(raw, self.chain_id)
+        due = self.nonce(bytes(transaction.sender))
+        if transaction.nonce != due:
+            raise ChainRefused(f"nonce {transaction.nonce} cannot be next; {due} is")
+        self._waiting[tx_hash] = raw
+        if self.at_once:
+            self.seal()
+        return tx_hash
+
+    def seal(self) -> Block | None:
+        """One block with all that waits; None where nothing does."""
+        if not self._waiting:
+            return None
+        hashes = tuple(self._waiting)
+        block = self._block_of(len(self._blocks), self._blocks[-1].hash, hashes)
+        for index, (tx_hash, raw) in enumerate(self._waiting.items()):
+            transaction = decode_transaction(raw, self.chain_id)
+            sender = bytes(transaction.sender)
+            self._nonces[sender] = self._nonces.get(sender, 0) + 1
+            log = self._execute(bytes(transaction.data)) if bytes(transaction.to) == self.contract else None
+            receipt = Receipt(
+                tx_hash=tx_hash,
+                block_number=block.number,
+                block_hash=block.hash,
+                index=index,
+                succeeded=log is not None,
+                gas_used=21_000,
+                contract_address=None,
+                logs=() if log is None else (log,),
+            )
+            self._sealed[tx_hash] = _Sealed(receipt, bytes(transaction.data))
+        self._blocks.append(block)
+        self._waiting.clear()
+        return block
+
+    def forget(self) -> None:
+        """Lose every transaction that waits for a block."""
+        self._waiting.clear()
+
+    def receipt(self, tx_hash: bytes) -> Receipt | None:
+        """See Chain."""
+        sealed = self._sealed.get(tx_hash)
+        return None if sealed is None else sealed.receipt
+
+    def transaction(self, tx_hash: bytes) -> bytes | None:
+        """See Chain."""
+        sealed = self._sealed.get(tx_hash)
+        return None if sealed is None else sealed.calldata
+
+    def block(self, block_id: BlockId) -> Block | None:
+        """See Chain."""
+        number = len(self._blocks) - 1 if block_id == "latest" else block_id
+        return self._blocks[number] if 0 <= number < len(self._blocks) else None
+
+    def call(self, to: bytes, data: bytes) -> bytes:
+        """See Chain; knows the one question for a site's head."""
+        site = data[4:36]
+        if to != self.contract or data != encode_head_query(site):
+            raise ChainRefused("this chain has one contract, which is asked for heads only")
+        head = self.heads.get(site, LogHead(size=0, root=bytes(32)))
+        return bytes(encode(["uint64", "bytes32"], [head.size, head.root]))
+
+    def nonce(self, address: bytes) -> int:
+        """See Chain."""
+        waiting = [decode_transaction(raw, self.chain_id) for raw in self._waiting.values()]
+        return self._nonces.get(address, 0) + sum(1 for transaction in waiting if transaction.sender == address)
+
+    def status(self) -> ChainStatus:
+        """See Chain."""
+        return ChainStatus(activity=Activity.SEALING)
+
+    def _execute(self, calldata: bytes) -> Log | None:
+        """What the contract leaves; None where it reverts."""
+        try:
+            call = decode_anchor_call(calldata)
+            head = self.heads.get(call.site, LogHead(size=0, root=bytes(32)))
+            if call.old_size != head.size:
+                return None
+            if head.size:
+                verify_consistency(head.size, call.new_size, head.root, call.root, call.proof)
+        except (ChainCorrupt, ProofError):
+            return None
+        self.heads[call.site] = LogHead(size=call.new_size, root=call.root)
+        data = encode(["uint64", "uint64", "bytes32"], [call.old_size, call.new_size, call.root])
+        return Log(address=self.contract, topics=(_ANCHORED, call.site), data=bytes(data))
+
+    def _block_of(self, number: int, parent: bytes, hashes: tuple[bytes, ...]) -> Block:
+        return Block(
+            number=number,
+            hash=keccak(number.to_bytes(8, "big") + parent + b"".join(hashes)),
+            parent_hash=parent,
+            timestamp_ms=1_763_600_000_000 + number * 1000,
+            signer=b"\x05" * 20,
+            size_bytes=500,
+            tx_hashes=hashes,
+        )
+
+
+class MiniPlatform:
+    """Store, pipeline and ledger in one thread, over a directory; open another on the same one to restart.
+
+    `chain` stays alive over restarts if it is handed on. Implements `ledger.anchoring.LogTarget`.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        chain: MemoryChain | None = None,
+        clock: FakeClock | None = None,
+        kits: Mapping[str, Kit] | None = None,
+    ) -> None:
+        self.directory = directory
+        self.clock = FakeClock() if clock is None else clock
+        self.chain = MemoryChain() if chain is None else chain
+        self.key = KeyPair(b"\x11" * 32)
+        self.checkpoint_key = KeyPair(b"\x12" * 32)
+        self.site = b"\x13" * 32
+        self.kits = {"meter": METER} if kits is None else kits
+        self.writer = StoreWriter(directory / "store.sqlite")
+        self.pipeline = Pipeline(writer=self.writer, kits=self.kits, key=self.key, clock=self.clock)
+        with self.writer.transaction():
+            self.writer.put_site(
+                {
+                    "site_id": self.site.hex(),
+                    "platform_key": self.key.public.hex(),
+                    "checkpoint_key": self.checkpoint_key.public.hex(),
+                    "contract": self.chain.contract.hex(),
+                }
+            )
+        self.log = LogReader(directory / "store.sqlite")
+
+    @property
+    def signing_state_path(self) -> Path:
+        """What was last signed."""
+        return self.directory / "signing-state"
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self.log.close()
+        self.writer.close()
+
+    def adopt(self, *devices: FakeDevice) -> None:
+        """Take these devices."""
+        for device in devices:
+            self.order(AdoptDevice(public_key=device.key.public.hex(), name=f"device {device.id.hex()[:4]}"))
+
+    def order(self, command: Command, by: str = "cli") -> Done:
+        """Carry out a command; UsageError where it is refused."""
+        answer = self.pipeline.execute(Ask(by=by, command=command))
+        if not isinstance(answer, Done):
+            raise UsageError(answer.reason)
+        return answer
+
+    def take(self, *envelopes: bytes) -> Outcome:
+        """Accept these in one commit, received now."""
+        return self.take_all(envelopes)
+
+    def take_all(self, envelopes: Iterable[bytes]) -> Outcome:
+        """The same for any number."""
+        now_ms = self.clock.now_ms()
+        return self.pipeline.accept([Incoming(data, "terang/v1/x/up", now_ms) for data in envelopes])
+
+    def anchorer(self) -> Anchorer:
+        """A committer's work over this store and chain, begun anew."""
+        return Anchorer(
+            source=self.log,
+            target=self,
+            chain=self.chain,
+            committer=Committer(PrivateKey(b"\x02" * 32)),
+            contract=self.chain.contract,
+            site=self.site,
+            signing=SigningState(self.signing_state_path, self.checkpoint_key, "terang/test"),
+            clock=self.clock,
+        )
+
+    def anchor(self) -> int:
+        """Bring everything onto the chain; how many batches still wait."""
+        anchorer = self.anchorer()
+        anchorer.check_start()
+        anchorer.cut()
+        anchorer.send()
+        return anchorer.settle()
+
+    def audit(self) -> Findings:
+        """What differs between store, log, signing state and chain."""
+        pages = Pages(self.log, self.chain, self.clock)
+        return run_audit(
+            store=pages,
+            log=self.log,
+            chain=self.chain,
+            verify_chain=None,
+            data_of=pages.data_of,
+            kits=self.kits,
+            signing_state=self.signing_state_path,
+            progress=_tell_nobody,
+        )
+
+    def save_tiles(self, tiles: tuple[Tile, ...]) -> None:
+        """See LogTarget."""
+        with self.writer.transaction():
+            self.writer.save_tiles(tiles)
+
+    def save_batch(self, draft: BatchDraft) -> None:
+        """See LogTarget."""
+        with self.writer.transaction():
+            self.writer.save_batch(draft)
+
+    def save_transaction(self, old_size: int, raw: bytes, transaction_hash: bytes) -> None:
+        """See LogTarget."""
+        with self.writer.transaction():
+            self.writer.save_transaction(old_size, raw, transaction_hash)
+
+    def save_anchored(self, anchored: Anchored) -> None:
+        """See LogTarget."""
+        self.pipeline.anchor(anchored)
+
+
+def _tell_nobody(_what: str, _done: int, _total: int) -> None:
+    return
