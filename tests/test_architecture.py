@@ -19,24 +19,38 @@ ROOT = Path(__file__).resolve().parent.parent
 
 STAGES = ("accounts", "decide", "ingest", "ledger", "notify", "store", "verify")
 # The main path and what it is made of; each may import those before it.
-MAIN_PATH = ("acts", "world", "timeline", "statements", "commands", "pipeline")
-BELOW_ASSEMBLY = ("values", "kit", "studies", "kits", *STAGES, "edge", "web", *MAIN_PATH, "settings")
+MAIN_PATH = ("world", "commit", "timeline", "statements", "commands", "pipeline")
+# What the processes of a house are put together from; and what whoever shows or measures the whole may use.
+SERVING = (
+    *("values", "kit", "reader", *STAGES, "web", *MAIN_PATH),
+    *("settings", "keyring", "kits_installed"),
+)
+BELOW_ASSEMBLY = (*SERVING, "studies", "kits", "edge", "delivery", "simulated")
 # Who may import whom. A part may import itself; a kit only itself, never another kit.
 ARROWS: dict[str, tuple[str, ...]] = {
     "terang": (),
     "values": (),
     "kit": ("values",),
-    **dict.fromkeys(STAGES, ("values", "kit")),
+    "reader": ("values", "kit"),
+    **dict.fromkeys(STAGES, ("values", "kit", "reader")),
     "studies": ("values", "kit"),
-    "kits": ("values", "kit", "studies"),
+    "kits": ("values", "kit", "reader", "studies"),
     "settings": ("values",),
+    "keyring": ("values",),
+    "kits_installed": ("values", "kit"),
+    "delivery": (),
     "edge": ("values", "kit", "kits"),
-    "web": ("values", "kit", *STAGES, "settings"),
-    **{part: ("values", "kit", *STAGES, "settings", *MAIN_PATH[:n]) for n, part in enumerate(MAIN_PATH)},
-    "serve": ("values", "kit", *STAGES, *MAIN_PATH, "settings", "web"),
-    "testing": BELOW_ASSEMBLY,
-    "app": (*BELOW_ASSEMBLY, "serve", "testing"),
-    "cli": (*BELOW_ASSEMBLY, "serve", "testing", "app"),
+    "web": ("values", "kit", "reader"),
+    **{part: ("values", "kit", *STAGES, *MAIN_PATH[:n]) for n, part in enumerate(MAIN_PATH)},
+    "serve": SERVING,
+    "audit": ("values", "kit", "reader", *STAGES, *MAIN_PATH),
+    "testing": (*BELOW_ASSEMBLY, "serve", "audit"),
+    "app": (*SERVING, "serve"),
+    "replay": ("values",),
+    "simulated": ("values", "edge", "kits", "serve"),
+    "demo": (*BELOW_ASSEMBLY, "serve", "app"),
+    "bench": (*BELOW_ASSEMBLY, "serve", "app", "demo"),
+    "cli": (*BELOW_ASSEMBLY, "serve", "app", "audit", "replay", "demo", "bench"),
     "__main__": ("cli",),
 }
 # A library that is one part's own business: whoever else wants it states a Protocol.
@@ -44,7 +58,7 @@ OWNED_LIBRARIES = {
     "alembic": ("store",),
     "sqlalchemy": ("store",),
     "eth": ("ledger",),
-    "litestar": ("web", "app"),
+    "litestar": ("web",),
     "click": ("cli",),
     "boa": (),
     "cbor2": (),
@@ -97,7 +111,13 @@ class Allowances:
 
 
 NO_EXCEPTIONS = Allowances()
-ALLOWED = Allowances()
+ALLOWED = Allowances(
+    local_imports={
+        "terang.cli -> an unknown module": "every child process passes through cli and loads only what it works with",
+        "terang.serve.launch -> an unknown module": "the parent names what only the child loads",
+        "terang.store.writer -> terang.store.migrate": "alembic is large, and needed once a release",
+    },
+)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ HASHES = r"(?:.*\\\n)?(?:\s+--hash=sha256:[0-9a-f]{64}(?: \\)?\n)*"
 LINE = re.compile(rf"^([A-Za-z0-9._-]+)(?:\[[\w,-]+\])?==(\S+)({HASHES})", re.MULTILINE)
 # Declared though no file imports it, with the reason.
 USED_UNSEEN = {
+    "pyserial": "pymodbus opens serial ports with it, and does not bring it along",
     "coincurve": "eth-keys takes it by itself, and checks a seal fifty times faster with it",
     "tzdata": "zoneinfo reads it where the machine has no time zones",
 }

@@ -24,6 +24,7 @@ __all__ = ["carry_out", "mqtt_password_hash"]
 
 _ROLES = ("owner", "tenant")
 _LANGUAGES = ("id", "en")
+_NAME_LENGTH = 80
 
 
 @dataclass(slots=True)
@@ -73,7 +74,8 @@ def carry_out(
 
 def mqtt_password_hash(password: str) -> str:
     """The password in mosquitto's file form ($7$: PBKDF2-SHA512). 101 rounds, as mosquitto's own tool: the passwords
-    are 192 random bits, which no number of rounds would make harder to guess."""
+    are 192 random bits, which no number of rounds would make harder to guess.
+    """
     salt = secrets.token_bytes(12)
     digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 101)
     return f"$7$101${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
@@ -84,8 +86,7 @@ def _add_user(desk: _Desk, command: c.AddUser) -> dict[str, str]:
         raise UsageError(f"a user is owner or tenant, not {command.role}")
     if command.language not in _LANGUAGES:
         raise UsageError(f"the pages speak id or en, not {command.language}")
-    if not command.name.strip() or len(command.name) > 80:
-        raise UsageError("a user needs a name of 1 to 80 characters")
+    _need_name(command.name, "a user")
     if not command.password_hash.startswith("$argon2"):
         raise UsageError("the password has to come as an argon2 hash")
     if desk.writer.rows("SELECT 1 FROM user WHERE name=?", (command.name,)):
@@ -109,8 +110,7 @@ def _set_password(desk: _Desk, command: c.SetPassword) -> dict[str, str]:
 
 
 def _add_room(desk: _Desk, command: c.AddRoom) -> dict[str, str]:
-    if not command.name.strip() or len(command.name) > 80:
-        raise UsageError("a room needs a name of 1 to 80 characters")
+    _need_name(command.name, "a room")
     if desk.writer.rows("SELECT 1 FROM room WHERE name=?", (command.name,)):
         raise UsageError(f"there is a room {command.name} already")
     row_id = desk.writer.execute("INSERT INTO room(name) VALUES(?)", (command.name,))
@@ -145,8 +145,7 @@ def _adopt_device(desk: _Desk, command: c.AdoptDevice) -> dict[str, str]:
     key_id = device_id(public_key)
     if key_id in desk.world.devices:
         raise UsageError(f"the device {key_id.hex()} is adopted already")
-    if not command.name.strip() or len(command.name) > 80:
-        raise UsageError("a device needs a name of 1 to 80 characters")
+    _need_name(command.name, "a device")
     password = secrets.token_urlsafe(24)
     row_id = desk.writer.execute(
         "INSERT INTO device(name, key_id, public_key, mqtt_password_hash, adopted_ms) VALUES(?,?,?,?,?)",
@@ -221,6 +220,11 @@ def _ack_notice(desk: _Desk, command: c.AckNotice) -> dict[str, str]:
 
 def _watch(_desk: _Desk, _command: c.Watch) -> dict[str, str]:
     return {}  # nothing to store: the core tells the ledger to hurry
+
+
+def _need_name(name: str, what: str) -> None:
+    if not name.strip() or len(name) > _NAME_LENGTH:
+        raise UsageError(f"{what} needs a name of 1 to {_NAME_LENGTH} characters")
 
 
 def _user_id(desk: _Desk, name: str) -> int:

@@ -8,7 +8,8 @@ __all__ = ["Delivery", "compare"]
 
 class Delivery(NamedTuple):
     """`served` readings of which `stored` are in the store exactly once; `lost` are not there, `invented` were stored
-    and never served, or more often than they were."""
+    and never served, or more often than they were.
+    """
 
     served: int
     stored: int

@@ -1,4 +1,4 @@
-"""The whole product on one machine: the platform, a simulated boarding house of six rooms, and the device in its cupboard."""
+"""The whole product on one machine: the platform, a simulated boarding house of six rooms, and its device."""
 
 import asyncio
 import json
@@ -14,21 +14,20 @@ from terang.edge.agent import KEY_FILE
 from terang.edge.config import BusConfig, EdgeConfig, load_config, render_config
 from terang.edge.keys import create_key
 from terang.keyring import Keyring
-from terang.kits.meter.simulator import SimulatorOptions, served
+from terang.kits.meter.simulator import SOUND, SimulatorOptions, served
 from terang.serve.house import platform
 from terang.serve.pages import Pages
 from terang.serve.supervisor import Child, Supervisor
 from terang.settings import Settings
 from terang.values.command import AddRoom, AddUser, AdoptDevice, Command, Done, PlaceMeter, StartTenancy, Watch
-from terang.values.errors import TerangError
+from terang.values.errors import CoreError, TerangError
 from terang.values.quantity import QUANTITIES
-from terang.web.core import CoreClient, CoreError
+from terang.web.core import CoreClient
 from terang.web.passwords import hash_password
 
 __all__ = ["Demo", "DemoResult", "free_port"]
 
-ROOMS = 6
-SOUND = 0
+_ROOMS = 6
 _START_S = 60.0
 _FINISH_S = 30.0
 _POLL_S = 0.1
@@ -38,7 +37,8 @@ _CODES = tuple(quantity.code for quantity in QUANTITIES)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoResult:
     """What a demo that ended did: readings `served` by the meters, `readings` stored, `committed` records on the chain
-    in so many `blocks`, `lost` and `invented` readings."""
+    in so many `blocks`, `lost` and `invented` readings.
+    """
 
     served: int
     readings: int
@@ -71,16 +71,16 @@ class Demo:
 
     def start(self) -> dict[str, str]:
         """Start everything; the logins by name, once all rooms are live."""
-        simulator = SimulatorOptions(buses=[list(range(1, ROOMS + 1))], seed=self._seed, byte_time=False)
-        self.supervisor.children.append(Child("meters", "terang.serve.simulated:run_meters", (self._meters, simulator)))
+        simulator = SimulatorOptions(buses=[list(range(1, _ROOMS + 1))], seed=self._seed, byte_time=False)
+        self.supervisor.children.append(Child("meters", "terang.simulated:run_meters", (self._meters, simulator)))
         self.supervisor.start()
         self._wait("the core to answer", self._core_answers)
         logins = self._people_and_rooms()
         self._adopt()
-        edge = Child("device", "terang.serve.simulated:run_device", (self._device,))
+        edge = Child("device", "terang.simulated:run_device", (self._device,))
         self.supervisor.children.append(edge)
         edge.start()
-        self._wait("the first reading of each room", lambda: self._anchored_rooms() >= ROOMS)
+        self._wait("the first reading of each room", lambda: self._anchored_rooms() >= _ROOMS)
         return logins
 
     def run(self, seconds: float | None) -> None:
@@ -134,11 +134,11 @@ class Demo:
             logins: dict[str, str] = json.loads(path.read_text())
             return logins
         logins = {"pemilik": secrets.token_urlsafe(6)}
-        logins |= {f"kamar{number}": secrets.token_urlsafe(6) for number in range(1, ROOMS + 1)}
+        logins |= {f"kamar{number}": secrets.token_urlsafe(6) for number in range(1, _ROOMS + 1)}
         for name, password in logins.items():
             role = "owner" if name == "pemilik" else "tenant"
             self._ask(AddUser(name=name, password_hash=hash_password(password), role=role))
-        for number in range(1, ROOMS + 1):
+        for number in range(1, _ROOMS + 1):
             self._ask(AddRoom(name=f"Kamar {number}"))
             self._ask(StartTenancy(room=f"Kamar {number}", user=f"kamar{number}"))
         path.touch(mode=0o600)
@@ -154,7 +154,7 @@ class Demo:
             self._device.mkdir(parents=True, exist_ok=True, mode=0o700)
             key = create_key(self._device / KEY_FILE)
             answer = self._ask(AdoptDevice(public_key=key.public.hex(), name="Raspberry Pi (simulasi)"))
-            bus = BusConfig(number=0, port=str(self._meters / "bus0"), addresses=tuple(range(1, ROOMS + 1)))
+            bus = BusConfig(number=0, port=str(self._meters / "bus0"), addresses=tuple(range(1, _ROOMS + 1)))
             config = EdgeConfig(
                 folder=self._device,
                 broker_host="127.0.0.1",
@@ -167,7 +167,7 @@ class Demo:
                 envelope_s=1.0,
                 clock="trust",
             )
-            for number in range(1, ROOMS + 1):
+            for number in range(1, _ROOMS + 1):
                 self._ask(PlaceMeter(device=answer["device"], address=bus.meter(number), room=f"Kamar {number}"))
         path.touch(mode=0o600)
         path.write_text(render_config(config))

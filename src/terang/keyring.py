@@ -18,7 +18,8 @@ _SIZE = 32
 
 class Keyring(NamedTuple):
     """`platform` signs receipts and acts, `checkpoint` the log's checkpoints; `site` names the log on the chain
-    (32 bytes); `broker_password` is the core's at the broker."""
+    (32 bytes); `broker_password` is the core's at the broker.
+    """
 
     platform: KeyPair
     checkpoint: KeyPair

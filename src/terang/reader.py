@@ -193,7 +193,8 @@ class Proof:
     `document` is the JSON that `terang proof` writes. The findings are those of the code behind `terang verify` over
     that document, never flags that were stored. `signed`: the record's bytes verify under `public_key`. `logged`: the
     path leads to the root of the signed checkpoint `checkpoint` of `size` records. `anchored`: that root stands in
-    block `block_number`, `block_hash` of the chain; False too while no block holds it yet. `problem` says in one
+    block `block_number`, `block_hash` of the chain; False too while no block holds it yet, and while the chain could
+    not be asked (`unasked`). `problem` says in one
     English sentence what did not hold, None when all that exists held.
     """
 
@@ -205,6 +206,7 @@ class Proof:
     checkpoint: str | None
     block_number: int | None
     block_hash: str | None
+    unasked: bool = False
     problem: str | None = None
 
 

@@ -6,6 +6,7 @@ reading agrees with it.
 """
 
 import csv
+import itertools
 import math
 import queue
 import secrets
@@ -24,7 +25,7 @@ from terang.values.errors import BrokerError, CodecError, SignatureError, UsageE
 from terang.values.receipt import CONTEXT, Receipt, decode_down
 from terang.values.signing import KeyPair, open_statement, sign_statement
 
-__all__ = ["Minute", "Recording", "Sender", "read_recording"]
+__all__ = ["METER", "Minute", "Recording", "Sender", "read_recording"]
 
 METER = 1
 _ENVELOPE_READINGS = 60
@@ -49,7 +50,8 @@ class Minute(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Recording:
     """The minutes of a file that have values, and what they use: `energy_wh` is the integral of the power in whole Wh,
-    `empty_rows` had no values."""
+    `empty_rows` had no values.
+    """
 
     minutes: list[Minute]
     counters_wh: list[int]
@@ -90,7 +92,7 @@ def read_recording(path: Path) -> Recording:
     if len(minutes) < 2:  # noqa: PLR2004  one moment is no use of energy
         raise UsageError(f"{path} has fewer than two rows with values; it needs the columns ts, v, i_a, p_kw, q_kvar")
     counters, energy = [0], 0
-    for before, after in zip(minutes, minutes[1:], strict=False):
+    for before, after in itertools.pairwise(minutes):
         if after.time_ms <= before.time_ms:
             raise UsageError(f"{path}: the times must rise; {after.time_ms} follows {before.time_ms}")
         energy += before.power_mw * (after.time_ms - before.time_ms)  # mW ms
@@ -220,7 +222,7 @@ class Sender:
 
 
 def _cuts(minutes: list[Minute]) -> Iterator[tuple[int, int]]:
-    """Where each envelope begins and ends: at most sixty readings, and never over an hour, which no envelope may span."""
+    """Where envelopes begin and end: at most sixty readings, and never over an hour, which no envelope may span."""
     begin = 0
     for at in range(1, len(minutes) + 1):
         if (

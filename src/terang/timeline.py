@@ -17,6 +17,7 @@ __all__ = ["HOUR_MS", "Dated", "Piece", "Placed", "account", "decide", "pieces_o
 
 HOUR_MS = 3_600_000
 _ENVELOPE_SPAN_MS = HOUR_MS  # no plausible envelope spans more, so nothing older can reach into a window
+_TWO = 2  # adjacent readings make a regular state
 _CODES = tuple(quantity.code for quantity in QUANTITIES)
 _EMPTY: tuple[int, ...] = ()
 
@@ -31,7 +32,8 @@ class _Key(NamedTuple):
 
 class Placed(NamedTuple):
     """The dated readings of one envelope: UTC of the first and last, the record's position, and whether folding may be
-    taken up again after them."""
+    taken up again after them.
+    """
 
     first_ms: int
     position: int
@@ -61,7 +63,8 @@ class _Refold(NamedTuple):
 
 class Dated(NamedTuple):
     """The readings of one envelope once their time is known: the record's `position`, UTC of the first, the columns,
-    their exact bytes `raw`, and who attests them."""
+    their exact bytes `raw`, and who attests them.
+    """
 
     position: int
     first_ms: int
@@ -181,8 +184,9 @@ def _land_late(
 
 def _converged(before: _Refold, after: _Refold, last_ms: int) -> bool:
     """Whether both folds end regular at the same reading, with two readings after the late ones, so that all after it
-    is unchanged."""
-    if len(before.ends) < 2 or len(after.ends) < 2 or before.state != after.state:
+    is unchanged.
+    """
+    if len(before.ends) < _TWO or len(after.ends) < _TWO or before.state != after.state:
         return False
     old, old_regular = before.ends[-1]
     new, new_regular = after.ends[-1]
@@ -204,7 +208,7 @@ def _last_regular(writer: StoreWriter, meter_id: int, before_ms: int) -> Placed 
 def _window(
     writer: StoreWriter, meter_id: int, from_key: _Key | None, last_ms: int, size: int
 ) -> tuple[list[Placed], bool]:
-    """Segments with readings after `from_key`, `size` of them beyond the late ones; and whether that is all there is."""
+    """Segments with readings after `from_key`, `size` of them beyond the late ones; and whether those are all."""
     from_ms = from_key.time_ms - _ENVELOPE_SPAN_MS if from_key else 0
     beyond = writer.segments_after(meter_id, last_ms, size)
     complete = len(beyond) < size
@@ -218,7 +222,8 @@ def _window(
 
 def _cut_clean(segments: list[Placed]) -> list[Placed]:
     """The segments up to the last place where all before have ended when the next begins: what comes after the window
-    must not reach into it."""
+    must not reach into it.
+    """
     end_ms, cut = -1, 0
     for i, segment in enumerate(segments):
         if segment.first_ms > end_ms:
@@ -233,10 +238,10 @@ def _resume(writer: StoreWriter, kit: Kit, meter_id: int, start: Placed) -> Stat
     near = writer.segments_before(meter_id, end.time_ms + 1, 2)  # the newest two, which have two readings between them
     readings = [item for item in _readings([start, *map(_segment, near)], None) if item[0] <= end]
     known = sorted({key for key, _ in readings})[-2:]
-    from_ms = (known[0].time_ms if len(known) == 2 else 0) - _ENVELOPE_SPAN_MS
+    from_ms = (known[0].time_ms if len(known) == _TWO else 0) - _ENVELOPE_SPAN_MS
     rows = writer.segments(meter_id, from_ms, end.time_ms)
-    readings = [item for item in _readings([_segment(row) for row in rows], None) if item[0] <= end][-2:]
-    if len(readings) < 2:
+    readings = [item for item in _readings([_segment(row) for row in rows], None) if item[0] <= end][-_TWO:]
+    if len(readings) < _TWO:
         return None
     return kit.resume(_stretch(readings))
 

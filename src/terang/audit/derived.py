@@ -44,8 +44,8 @@ def _check_strangers(store: StoreReader, stated: Stated, findings: Findings) -> 
         ):
             findings.add(table, f"readings of meter {meter_id} in record {position}", "no signed envelope says so")
     counts = Counter(
-        dict(store.rows("SELECT meter_id, count(*) FROM reading GROUP BY meter_id"))  # type: ignore[arg-type]
-    ) + Counter(dict(store.rows("SELECT meter_id, count(*) FROM undated GROUP BY meter_id")))  # type: ignore[arg-type]
+        dict(store.rows("SELECT meter_id, count(*) FROM reading GROUP BY meter_id"))
+    ) + Counter(dict(store.rows("SELECT meter_id, count(*) FROM undated GROUP BY meter_id")))
     for meter_id in counts.keys() | stated.readings.keys():
         if counts[meter_id] != stated.readings[meter_id]:
             detail = f"has {counts[meter_id]} rows for {stated.readings[meter_id]} signed envelopes"
@@ -171,7 +171,8 @@ def _check_steps(
 def _check_hours(store: StoreReader, meter_id: int, sums: _Sums, findings: Findings) -> None:
     expected = dict(sums.hours)
     for hour_ms, *values in store.rows(
-        "SELECT hour_ms, confirmed_mwh, provisional_mwh, power_sum_mw, power_max_mw, readings FROM hour WHERE meter_id=?",
+        "SELECT hour_ms, confirmed_mwh, provisional_mwh, power_sum_mw, power_max_mw, readings FROM hour"
+        " WHERE meter_id=?",
         (meter_id,),
     ):
         wanted = expected.pop(hour_ms, [0, 0, 0, 0, 0])

@@ -28,7 +28,7 @@ def verify_per_s(seconds: float = 1.0) -> float:
 
 
 def sqlite_rows_per_s(directory: Path, rows: int = 500_000, batch: int = 5000) -> float:
-    """Readings that bare SQLite takes in a second: WAL, synchronous FULL, unique (device, sequence), batches of 5,000."""
+    """Readings that bare SQLite takes in a second: WAL, FULL, unique (device, sequence), batches of 5,000."""
     path = directory / "bare.sqlite"
     db = sqlite3.connect(path, isolation_level=None)
     db.execute("PRAGMA journal_mode=WAL")

@@ -5,7 +5,6 @@ reading every ten seconds, signed, accepted, cut once a minute, sealed on the em
 let go of after they were read back from the chain. Two points on the way give the slope, the slope the year.
 """
 
-import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,7 +41,7 @@ _YEAR_MINUTES = 365 * 24 * 60
 _BAR_GB = 6.0
 _HELD_MINUTES = 30  # how long the bench holds signed bytes; the house's days are added below
 _GB = 1e9
-Say = Callable[[str], None]
+_Say = Callable[[str], None]
 
 
 class _Disk(NamedTuple):
@@ -88,7 +87,7 @@ class _House:
         return receipt
 
 
-def bench_growth(say: Say, *, minutes: int) -> list[Line]:
+def bench_growth(say: _Say, *, minutes: int) -> list[Line]:
     """Measure over so many simulated minutes, at least 120."""
     minutes = max(minutes, 120)
     with tempfile.TemporaryDirectory(prefix="terang-bench-") as name:
@@ -205,6 +204,6 @@ def _measure(directory: Path, house: _House, minute: int) -> _Disk:
     files = [path for path in (directory / "chain").rglob("*") if path.is_file()]
     # a journal is written over and over and does not grow with time
     chain = sum(path.stat().st_size for path in files if not path.name.endswith(("-wal", "-shm")))
-    store = os.stat(directory / "store.sqlite").st_size
+    store = (directory / "store.sqlite").stat().st_size
     free = house.writer.rows("PRAGMA freelist_count")[0][0] * house.writer.rows("PRAGMA page_size")[0][0]
     return _Disk(minute, store - free, chain)

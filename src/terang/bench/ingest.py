@@ -19,7 +19,7 @@ __all__ = ["bench_ingest"]
 _DEVICES = 20
 _LIMIT_S = 300.0
 _NEVER_S = 100_000
-Say = Callable[[str], None]
+_Say = Callable[[str], None]
 
 
 class _Run(NamedTuple):
@@ -37,7 +37,7 @@ class _Run(NamedTuple):
         return self.readings / self.anchored_s
 
 
-def bench_ingest(say: Say, *, scale: float = 1.0) -> list[Line]:
+def bench_ingest(say: _Say, *, scale: float = 1.0) -> list[Line]:
     """Measure; `scale` makes every run shorter or longer."""
     with tempfile.TemporaryDirectory(prefix="terang-bench-") as name:
         base = Path(name)
@@ -61,8 +61,8 @@ def bench_ingest(say: Say, *, scale: float = 1.0) -> list[Line]:
         Line("1 reading a signature, readings/s; to libsodium", f"{single.rate:,.0f}", single.rate / verify, 0.8),
         Line("60 readings a signature, readings/s; to bare SQLite", f"{sixty.rate:,.0f}", sixty.rate / bare, 0.5),
         Line("60 readings a signature to 1 a signature", "", sixty.rate / single.rate, 10.0),
-        Line("half load (1 a signature), publish to commit, p50 ms", "", _percentile(half.latencies_ms, 50), 10.0, True),
-        Line("half load (1 a signature), publish to commit, p99 ms", "", _percentile(half.latencies_ms, 99), 50.0, True),
+        Line("half load (1 a signature), to commit, p50 ms", "", _percentile(half.latencies_ms, 50), 10.0, True),
+        Line("half load (1 a signature), to commit, p99 ms", "", _percentile(half.latencies_ms, 99), 50.0, True),
         Line(
             "anchored readings/s at 20,000/s offered (60 a signature); to offered",
             f"{offered.anchored_rate:,.0f}",

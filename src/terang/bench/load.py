@@ -1,4 +1,4 @@
-"""The load of a bench: signed envelopes made beforehand, and a process that publishes them as fast as, or when, told."""
+"""The load of a bench: envelopes signed beforehand, and a process that publishes them as fast as, or when, told."""
 
 import multiprocessing
 import selectors
@@ -18,6 +18,7 @@ __all__ = ["BenchDevice", "Published", "Publisher", "make_envelopes"]
 
 _WINDOW = 400
 _CHUNK = 50
+_PUBACK = 0x40
 _STEP_MS = 1000
 
 
@@ -59,9 +60,20 @@ def make_envelopes(
         }
         at_ms = index * readings * step_ms
         body = reading.Readings(tuple(range(0, readings * step_ms, step_ms)), columns)
-        fields = (envelope.READINGS, envelope.device_id(device.key.public), device.epoch, device.sequence)
-        fields += (device.previous, 1, 0, begin_ms % (1 << 32) + at_ms, begin_ms + at_ms, reading.CLOCK_SYNCED, body)
-        data = sign_statement(device.key, envelope.encode_payload(envelope.Envelope(*fields)))
+        said = envelope.Envelope(
+            kind=envelope.READINGS,
+            device=envelope.device_id(device.key.public),
+            epoch=device.epoch,
+            sequence=device.sequence,
+            previous=device.previous,
+            meter=1,
+            attested_by=0,
+            uptime_ms=begin_ms % (1 << 32) + at_ms,
+            utc_ms=begin_ms + at_ms,
+            clock=reading.CLOCK_SYNCED,
+            body=body,
+        )
+        data = sign_statement(device.key, envelope.encode_payload(said))
         device.previous = envelope.envelope_hash(data)
         device.sequence += 1
         made.append(data)
@@ -140,7 +152,7 @@ def _flood(lines: list[_Line]) -> Published:
         open_lines = len(lines)
         while open_lines:
             for key, events in selector.select():
-                line: _Line = key.data
+                line = key.data
                 if events & selectors.EVENT_READ:
                     _read_acks(line)
                 if events & selectors.EVENT_WRITE:
@@ -171,13 +183,14 @@ def _read_acks(line: _Line) -> None:
     except BlockingIOError:
         return
     whole = len(data) // 4 * 4
-    line.acked += sum(1 for (first,) in struct.iter_unpack(">Bxxx", data[:whole]) if first == 0x40)
+    line.acked += sum(1 for (first,) in struct.iter_unpack(">Bxxx", data[:whole]) if first == _PUBACK)
     line.head = data[whole:]
 
 
 def _pace(lines: list[_Line], rate: float) -> Published:
     """One message after another, `rate` a second, in turn over the lines."""
-    order = [(line, i) for i in range(max(len(line.packets) for line in lines)) for line in lines if i < len(line.packets)]
+    longest = max(len(line.packets) for line in lines)
+    order = [(line, i) for i in range(longest) for line in lines if i < len(line.packets)]
     times = []
     begun = time.monotonic()
     for number, (line, i) in enumerate(order):

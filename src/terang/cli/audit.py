@@ -1,4 +1,4 @@
-"""`terang audit`: is everything still what was signed?"""
+"""`terang audit`: whether everything still is what was signed."""
 
 import sys
 from functools import partial
@@ -30,9 +30,8 @@ def audit(data: Path, *, as_json_text: bool) -> None:
     """
     findings = audit_platform(existing(data), show=not as_json_text and sys.stderr.isatty())
     if as_json_text:
-        click.echo(
-            as_json({"verified": not findings.count, "count": findings.count, "findings": [f._asdict() for f in findings.kept]})
-        )
+        named = [finding._asdict() for finding in findings.kept]
+        click.echo(as_json({"verified": not findings.count, "count": findings.count, "findings": named}))
     else:
         for finding in findings.kept:
             click.echo(f"{finding.table}: {finding.what}: {finding.detail}")

@@ -36,7 +36,7 @@ def growth(minutes: int, *, as_json_text: bool) -> None:
     _print("growth", bench_growth(lambda text: click.echo(f"  {text} ...", err=True), minutes=minutes), as_json_text)
 
 
-def _print(name: str, lines: list[Line], as_json_text: bool) -> None:  # noqa: FBT001
+def _print(name: str, lines: list[Line], as_json_text: bool) -> None:
     if as_json_text:
         click.echo(as_json([{**line._asdict(), "reached": line.reached} for line in lines]))
     else:

@@ -50,9 +50,13 @@ def demo(data: Path, seconds: float | None, broker: str, seed: int) -> None:
             click.echo(f"    {name:<10}{password}")
         click.echo(f"\n  pemilik is the owner; kamar1 to kamar6 are tenants. Everything is in {data}.\n")
         running.run(seconds)
-    finally:
-        result = running.finish() if seconds is not None else running.supervisor.stop()
-    if result is not None:
+    except BaseException:
+        running.supervisor.stop()
+        raise
+    if seconds is None:
+        running.supervisor.stop()
+    else:
+        result = running.finish()
         findings = audit_platform(settings, show=False)
         for finding in findings.kept[:20]:
             click.echo(f"audit: {finding.table}: {finding.what}: {finding.detail}", err=True)

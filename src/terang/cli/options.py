@@ -13,7 +13,7 @@ from terang.serve.house import prepare
 from terang.settings import Settings, load_settings
 from terang.store.writer import StoreWriter
 from terang.values.clock import SystemClock
-from terang.values.command import Answer, Ask, Command, Done, Refused
+from terang.values.command import Answer, Ask, Command, Refused
 from terang.values.errors import StoreInUse, UsageError
 from terang.web.core import CoreClient
 
@@ -33,7 +33,7 @@ def existing(data: Path, **given: Any) -> Settings:
     """The settings of a platform that exists; UsageError where there is none in `data`."""
     settings = load_settings(data, **given)
     if not settings.store_path.exists():
-        raise UsageError(f"there is no platform in {data}; start one with `terang serve --data {data}` or `terang demo`")
+        raise UsageError(f"there is no platform in {data}; `terang serve --data {data}` or `terang demo` starts one")
     return settings
 
 
@@ -42,7 +42,7 @@ def ask_core(settings: Settings, command: Command) -> dict[str, str]:
     answer = _ask_writer(settings, command)
     if isinstance(answer, Refused):
         raise UsageError(answer.reason)
-    return answer.value if isinstance(answer, Done) else {}
+    return answer.value
 
 
 def _ask_writer(settings: Settings, command: Command) -> Answer:

@@ -79,8 +79,8 @@ def _explain(checked: Checked, *, asked: bool) -> list[str]:
         lines.append(f"block {anchor.block_number} ({anchor.block_hash}) of that node's chain holds the root")
     else:
         lines.append(f"it claims to stand in block {anchor.block_number} ({anchor.block_hash}); --rpc URL asks a node")
-    lines.append("This shows that the statement was made with that key and has its place in that log. It does not")
-    lines.append("show that the meter measured rightly, nor that the owner shows everybody the same log: keep this file,")
+    lines.append("This shows that the statement was made with that key and has its place in that log. It does not show")
+    lines.append("that the meter measured rightly, nor that the owner shows everybody the same log: keep this file,")
     lines.append("and compare sizes and roots with what others were shown.")
     return lines
 

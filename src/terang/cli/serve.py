@@ -30,8 +30,8 @@ def serve(
 ) -> None:
     """Run the platform of a house: broker, core, ledger and pages.
 
-    Settings come from DATA/terang.toml, from TERANG_NAME in the environment, or from the options below; docs/settings.md
-    lists all of them. Stop it with Ctrl-C; it anchors once more and ends.
+    Settings come from DATA/terang.toml, from TERANG_NAME in the environment, or from the options below; all of them are
+    in docs/settings.md. Stop it with Ctrl-C; it anchors once more and ends.
     """
     settings = load_settings(
         data,
@@ -44,5 +44,6 @@ def serve(
     )
     supervisor = platform(settings, prepare(settings))
     supervisor.start()
-    click.echo(f"pages: http://{settings.web_host}:{settings.web_port}   broker: {settings.broker_host}:{settings.broker_port}")
+    broker_at = f"{settings.broker_host}:{settings.broker_port}"
+    click.echo(f"pages: http://{settings.web_host}:{settings.web_port}   broker: {broker_at}")
     supervisor.run()

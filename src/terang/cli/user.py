@@ -13,6 +13,9 @@ from terang.web.passwords import hash_password
 __all__ = ["user"]
 
 
+_RANDOM = "random"
+
+
 @click.group()
 def user() -> None:
     """People who may log in: the owner and the tenants."""
@@ -30,7 +33,7 @@ def add(name: str, role: str, language: str, password: str | None, data: Path) -
     ask_core(
         existing(data), AddUser(name=name, password_hash=hash_password(chosen), role=role, language=language)
     )
-    click.echo(f"{name} may log in" + (f" with the password {chosen}" if password == "random" else ""))
+    click.echo(f"{name} may log in" + (f" with the password {chosen}" if password == _RANDOM else ""))
 
 
 @user.command("password")
@@ -41,7 +44,7 @@ def set_password(name: str, password: str | None, data: Path) -> None:
     """Give NAME a new password, and end all sessions of theirs."""
     chosen = _password(password)
     ask_core(existing(data), SetPassword(name=name, password_hash=hash_password(chosen)))
-    click.echo(f"{name} has a new password" + (f": {chosen}" if password == "random" else ""))
+    click.echo(f"{name} has a new password" + (f": {chosen}" if password == _RANDOM else ""))
 
 
 @user.command("list")
@@ -53,6 +56,6 @@ def list_users(data: Path) -> None:
 
 
 def _password(given: str | None) -> str:
-    if given == "random":
+    if given == _RANDOM:
         return secrets.token_urlsafe(9)
     return given or click.prompt("Password", hide_input=True, confirmation_prompt=True)

@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 from terang.edge import recovery
 from terang.edge.marks import REASONS, EpochMark, Marks, MeterMark
-from terang.edge.outbox_file import OutboxBroken, damaged_envelopes, fault, open_file, set_aside, used_bytes
+from terang.edge.outbox_file import damaged_envelopes, fault, open_file, set_aside, used_bytes
 from terang.edge.reserve import Reserve
 from terang.edge.sealing import MAX_READINGS, Statement, Tip, Waiting, cut, readings_body, seal_next
 from terang.edge.time_source import Moment, Uptime
 from terang.values.envelope import EVENT, FIRST_PREVIOUS, LOST, READINGS, TIME, device_id, envelope_hash
-from terang.values.errors import DeviceError, OutboxFull
+from terang.values.errors import DeviceError, OutboxBroken, OutboxFull
 from terang.values.reading import Event, Lost, TimeFix
 from terang.values.receipt import EpochReceipt
 from terang.values.signing import KeyPair

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from terang.values.envelope import envelope_hash
-from terang.values.errors import DeviceError, OutboxFull
+from terang.values.errors import DeviceError, OutboxBroken, OutboxFull
 
-__all__ = ["Damaged", "OutboxBroken", "damaged_envelopes", "fault", "open_file", "set_aside", "used_bytes"]
+__all__ = ["Damaged", "damaged_envelopes", "fault", "open_file", "set_aside", "used_bytes"]
 
 _PAGE_BYTES = 4096
 _WAL_BYTES = 4 * 1024 * 1024
@@ -38,10 +38,6 @@ CREATE TABLE IF NOT EXISTS meter (
     PRIMARY KEY (serial, meter)) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tip (one INTEGER PRIMARY KEY CHECK (one = 1), previous BLOB NOT NULL) STRICT;
 """
-
-
-class OutboxBroken(DeviceError):
-    """The outbox's file is not what was written to it; it must be set aside."""
 
 
 class Damaged(NamedTuple):

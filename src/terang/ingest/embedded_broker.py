@@ -22,7 +22,7 @@ __all__ = ["DeviceLogins", "DeviceTopics", "run_broker"]
 _MODULE = "terang.ingest.embedded_broker"
 
 
-class DeviceLogins(BaseAuthPlugin):
+class DeviceLogins(BaseAuthPlugin):  # type: ignore[misc]  # amqtt has no types
     """Lets in who is in the password file."""
 
     @dataclass
@@ -40,7 +40,7 @@ class DeviceLogins(BaseAuthPlugin):
         return self._passwords.accepts(session.username, session.password)
 
 
-class DeviceTopics(BaseTopicPlugin):
+class DeviceTopics(BaseTopicPlugin):  # type: ignore[misc]  # amqtt has no types
     """Keeps every user to the topics of its own."""
 
     async def topic_filtering(

@@ -39,7 +39,9 @@ class Taken(Protocol):
     """What the pipeline says of a group: the state of every epoch that it touched, by (device, epoch)."""
 
     @property
-    def epochs(self) -> Mapping[tuple[bytes, bytes], EpochState]: ...
+    def epochs(self) -> Mapping[tuple[bytes, bytes], EpochState]:
+        """By (device, epoch)."""
+        ...
 
 
 
@@ -146,17 +148,19 @@ class Intake(Generic[_Opened]):
         return _Group(group, [Arrived(message.payload, message.topic, now_ms) for message, _ in group])
 
     async def _commit(self, group: _Group, opened: _Opened) -> None:
-        while True:
-            try:
-                taken = await self._accept(group.arrived, opened)
-                break
-            except StoreError as error:
-                self._tell(f"waiting for the store: {error}")
-                await asyncio.sleep(_RETRY_S)
+        taken = await self._accept_at_last(group.arrived, opened)
         # an id belongs to the connection it came on; on one that is gone nothing is written, and the broker sends again
         for session in {on for _, on in group.messages}:
             session.acknowledge([message.packet_id for message, on in group.messages if on is session])
         self.note(taken.epochs)
+
+    async def _accept_at_last(self, arrived: list[Arrived], opened: _Opened) -> Taken:
+        while True:
+            try:
+                return await self._accept(arrived, opened)
+            except StoreError as error:
+                self._tell(f"waiting for the store: {error}")
+                await asyncio.sleep(_RETRY_S)
 
     async def _keep_receipting(self) -> None:
         while True:

@@ -65,8 +65,8 @@ class Receipts:
         self._changed.clear()
         messages = []
         for device, epochs in devices.items():
-            for i in range(0, len(epochs), _EPOCHS_A_RECEIPT):
-                messages.append((device, self._sign(Receipt(device, tuple(epochs[i : i + _EPOCHS_A_RECEIPT])))))
+            parts = [epochs[i : i + _EPOCHS_A_RECEIPT] for i in range(0, len(epochs), _EPOCHS_A_RECEIPT)]
+            messages += [(device, self._sign(Receipt(device, tuple(part)))) for part in parts]
         return messages
 
     def _sign(self, message: Receipt | Resend) -> bytes:

@@ -32,7 +32,9 @@ class BrokerAddress:
 class Taker(Protocol):
     """Who takes messages as they arrive; called in the event loop and must not block."""
 
-    def __call__(self, session: "Session", messages: list[packets.Publish]) -> None: ...
+    def __call__(self, session: "Session", messages: list[packets.Publish]) -> None:
+        """These came on this connection, where they have to be acknowledged."""
+        ...
 
 
 class Session(asyncio.Protocol):
@@ -55,12 +57,14 @@ class Session(asyncio.Protocol):
         try:
             async with asyncio.timeout(_ANSWER_S):
                 _, session = await loop.create_connection(lambda: cls(take), address.host, address.port)
-                await session._log_in(address, topics)
+                await session.log_in(address, topics)
         except (OSError, TimeoutError) as error:
-            raise BrokerError(f"the broker at {where} cannot be reached: {error or 'it does not answer'}") from error
+            why = str(error) or "it does not answer"
+            raise BrokerError(f"the broker at {where} cannot be reached: {why}") from error
         return session
 
-    async def _log_in(self, address: BrokerAddress, topics: list[str]) -> None:
+    async def log_in(self, address: BrokerAddress, topics: list[str]) -> None:
+        """Say who we are and subscribe; BrokerError where the broker refuses."""
         self._write(
             packets.connect(
                 client_id=address.client_id,

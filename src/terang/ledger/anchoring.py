@@ -19,7 +19,7 @@ from terang.ledger.merkle import consistency_proof, root_hash
 from terang.ledger.signing_state import SigningState
 from terang.ledger.tiles import LeafSource, TiledNodes, new_tiles
 from terang.values.clock import Clock
-from terang.values.errors import BatchUnfaithful, ChainError, ChainRefused, LogForked, StoreBehind
+from terang.values.errors import BatchUnfaithful, ChainError, ChainRefused, LedgerError, LogForked, StoreBehind
 from terang.values.record import leaf_hash
 
 __all__ = ["Anchorer", "CutRecord", "LogSource", "LogTarget", "OpenBatch"]
@@ -32,30 +32,58 @@ class CutRecord(Protocol):
     """A record as the log source gives it."""
 
     @property
-    def kind(self) -> int: ...
+    def kind(self) -> int:
+        """One of values.record.KINDS."""
+        ...
+
     @property
-    def leaf(self) -> bytes: ...
+    def leaf(self) -> bytes:
+        """The leaf hash."""
+        ...
+
     @property
-    def data(self) -> bytes | None: ...
+    def data(self) -> bytes | None:
+        """The exact bytes; None once they were let go of."""
+        ...
 
 
 class OpenBatch(Protocol):
     """A batch that is cut and not yet known to stand in a block."""
 
     @property
-    def old_size(self) -> int: ...
+    def old_size(self) -> int:
+        """Where it begins."""
+        ...
+
     @property
-    def new_size(self) -> int: ...
+    def new_size(self) -> int:
+        """Where it ends."""
+        ...
+
     @property
-    def root(self) -> bytes: ...
+    def root(self) -> bytes:
+        """The root at its end."""
+        ...
+
     @property
-    def proof(self) -> bytes | None: ...
+    def proof(self) -> bytes | None:
+        """The consistency proof from its beginning to its end, 32 bytes a hash."""
+        ...
+
     @property
-    def data(self) -> bytes | None: ...
+    def data(self) -> bytes | None:
+        """The exact bytes; None once they were let go of."""
+        ...
+
     @property
-    def raw_transaction(self) -> bytes | None: ...
+    def raw_transaction(self) -> bytes | None:
+        """What was sent, or was about to be."""
+        ...
+
     @property
-    def transaction_hash(self) -> bytes | None: ...
+    def transaction_hash(self) -> bytes | None:
+        """Its hash."""
+        ...
 
 
 class LogSource(LeafSource, Protocol):
@@ -134,6 +162,11 @@ class Anchorer:
                 f"the store has {size} records, but {behind} were signed or anchored: it was restored from an older"
                 " copy. Nothing is written until it has them again; `terang restore` gets them from the chain"
             )
+        if self._signing.last.size < cut:
+            raise LedgerError(
+                f"{cut} records were signed, and the signing state knows of {self._signing.last.size} only: it was lost or"
+                " is an older copy. Nothing is signed until the newest one is back; take it from a backup"
+            )
         if (signed := self._signing.last).size and root_hash(self._nodes, signed.size) != signed.root:
             raise LogForked(
                 f"the store's first {signed.size} records are not those that were signed; `terang audit` names them"
@@ -158,13 +191,15 @@ class Anchorer:
         head: int | None = None
         for open_batch in self._source.unanchored():
             known = open_batch.transaction_hash
-            if known is not None and self._write_back(open_batch, known):
+            receipt = None if known is None else self._chain.receipt(known)
+            if receipt is not None and receipt.succeeded:
+                self._target.save_anchored(self._anchored(open_batch, receipt))
                 continue
             head = self.chain_head() if head is None else head
             if open_batch.new_size <= head:
                 self._write_back(open_batch, self._find(open_batch))
                 continue
-            waiting.append(self._submit(open_batch))
+            waiting.append(self._submit(open_batch, is_spent=receipt is not None))
         return waiting
 
     def settle(self) -> int:
@@ -201,14 +236,16 @@ class Anchorer:
         root = root_hash(self._nodes, end)
         proof = consistency_proof(self._nodes, begin, end)
         signed = self._signing.last.size
-        since = proof if signed == begin else consistency_proof(self._nodes, signed, end) if signed else []
+        # after a crash between signing and keeping, what was signed may reach further than what is cut now
+        since = proof if signed == begin else consistency_proof(self._nodes, *sorted((signed, end))) if signed else []
         now_ms = self._clock.now_ms()
         checkpoint = self._signing.sign(end, root, since, now_ms)
         self._target.save_batch(BatchDraft(begin, end, root, b"".join(proof), checkpoint, data, now_ms))
 
-    def _submit(self, open_batch: OpenBatch) -> bytes:
+    def _submit(self, open_batch: OpenBatch, *, is_spent: bool) -> bytes:
+        """Send a batch; under a new transaction if the one it had `is_spent`, in a block that proves its failure."""
         raw = open_batch.raw_transaction
-        if raw is not None:
+        if raw is not None and not is_spent:
             try:
                 return self._chain.submit(raw)
             except ChainRefused:

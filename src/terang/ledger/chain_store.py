@@ -19,9 +19,9 @@ import rlp
 from eth_utils.crypto import keccak
 
 from terang.ledger.clique import Header
-from terang.values.errors import ChainCorrupt, ChainError
+from terang.values.errors import ChainCorrupt, ChainError, ChainInUse
 
-__all__ = ["ChainInUse", "ChainStore", "StoredBlock"]
+__all__ = ["ChainStore", "StoredBlock"]
 
 # Each block touches some twenty pages of trie nodes and indexes. Measured at 3 kB a batch: pages of 1 kB write 29 kB of
 # journal a block, 4 kB 60, 16 kB 149, and take the same room; memory cards wear out by what is written.
@@ -34,10 +34,6 @@ create table place(tx_hash blob primary key, number integer not null, position i
 create table state(hash blob primary key, born integer not null, value blob not null) without rowid;
 pragma user_version = 1;
 """
-
-
-class ChainInUse(ChainError):
-    """Another process writes this chain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

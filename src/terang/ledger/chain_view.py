@@ -34,7 +34,7 @@ def decode_receipt(raw: bytes) -> tuple[bool, int, tuple[Log, ...]]:
     return status == b"\x01", int.from_bytes(gas, "big"), tuple(_log(item) for item in logs)
 
 
-def _log(item: Any) -> Log:  # noqa: ANN401  what rlp gives has no type
+def _log(item: Any) -> Log:
     return Log(address=item[0], topics=tuple(item[1]), data=item[2])
 
 

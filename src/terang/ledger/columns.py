@@ -12,6 +12,8 @@ from terang.values.errors import BatchUnfaithful
 
 __all__ = ["pack", "unpack"]
 
+_WIDEST = 8
+
 
 def pack(values: Sequence[int]) -> bytes:
     """The column's bytes; the values fit into 64 bits signed."""
@@ -27,7 +29,7 @@ def pack(values: Sequence[int]) -> bytes:
 
 def unpack(data: bytes, count: int) -> list[int]:
     """The `count` values of a column; BatchUnfaithful where the bytes are not that column."""
-    if not data or data[0] > 8 or len(data) != 1 + data[0] * count:
+    if not data or data[0] > _WIDEST or len(data) != 1 + data[0] * count:
         raise BatchUnfaithful("a column has the wrong number of bytes")
     width = data[0]
     if not count:

@@ -27,7 +27,7 @@ class UnixSocketProvider(JSONBaseProvider):
         self._mutex = threading.Lock()
         self._socket: socket.socket | None = None
 
-    def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:  # noqa: ANN401  web3.py's own signature
+    def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         """The node's answer to one request."""
         request = self.encode_rpc_request(method, params)
         with self._mutex:

@@ -1,4 +1,4 @@
-"""The Merkle tree of RFC 6962 section 2.1: roots, inclusion paths and consistency proofs, and how a stranger checks them.
+"""The Merkle tree of RFC 6962 section 2.1: roots, inclusion paths, consistency proofs, and how a stranger checks them.
 
 Pure. Leaves come hashed (`values.record.leaf_hash`); an inner node is SHA-256(0x01, left, right). Trees of a million
 leaves are not held in memory: a `Nodes` gives the hashes of complete subtrees, from tiles where there are some.
@@ -135,7 +135,7 @@ def verify_consistency(
     """ProofError unless the tree of `new_root` extends that of `old_root` (RFC 9162 section 2.1.4.2)."""
     if not 0 <= old_size <= new_size:
         raise ProofError(f"a log of {old_size} records cannot have grown to {new_size}")
-    if old_size == new_size or old_size == 0:
+    if old_size in (0, new_size):
         expected = old_root if old_size else EMPTY_ROOT
         if proof or old_root != expected or (old_size == new_size and old_root != new_root):
             raise ProofError("the two roots differ although nothing was added, or the proof is not empty")

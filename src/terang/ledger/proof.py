@@ -13,14 +13,25 @@ from terang.ledger.contract import decode_anchor_call
 from terang.ledger.merkle import inclusion_path, verify_inclusion
 from terang.ledger.tiles import LeafSource, TiledNodes
 from terang.values.act import CONTEXT as ACT_CONTEXT
-from terang.values.envelope import SIGNING_CONTEXT, decode_payload, device_id
-from terang.values.errors import ChainError, CodecError, ProofError, SignatureError
+from terang.values.envelope import SIGNING_CONTEXT, Envelope, decode_payload, device_id
+from terang.values.errors import ChainCorrupt, CodecError, ProofError, SignatureError
 from terang.values.record import ACT, ENVELOPE, KINDS, leaf_hash
 from terang.values.signing import open_statement
 
-__all__ = ["FORMAT", "AnchorClaim", "ChainReader", "Checked", "Subject", "build_proof", "check_anchor", "check_proof"]
+__all__ = [
+    "FORMAT",
+    "AnchorClaim",
+    "ChainReader",
+    "Checked",
+    "Subject",
+    "build_proof",
+    "check_anchor",
+    "check_proof",
+    "check_signature",
+]
 
 FORMAT = "terang-proof-1"
+_Parsed = tuple["Subject", list[bytes], str, bytes, "AnchorClaim | None"]
 _CONTEXTS = {ENVELOPE: SIGNING_CONTEXT, ACT: ACT_CONTEXT}
 
 
@@ -57,7 +68,8 @@ class AnchorClaim(NamedTuple):
 
 class Checked(NamedTuple):
     """What a proof proves: the record, and the checkpoint under whose root it stands. `fields` is the decoded envelope
-    (None for an act of the platform)."""
+    (None for an act of the platform).
+    """
 
     subject: Subject
     checkpoint: Checkpoint
@@ -88,10 +100,19 @@ def build_proof(
 
 def check_proof(document: object) -> Checked:
     """What the document proves; ProofError, saying which step does not hold, if it proves nothing."""
-    try:
-        subject, path, checkpoint_text, checkpoint_key, anchor = _parse(document)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ProofError(f"this is not a proof that this version can read: {error}") from error
+    fields = check_signature(document)
+    subject, path, checkpoint_text, checkpoint_key, anchor = _read(document)
+    checkpoint = open_checkpoint(checkpoint_text, checkpoint_key)
+    leaf = leaf_hash(subject.kind, subject.data)
+    verify_inclusion(leaf, subject.position, checkpoint.size, path, checkpoint.root)
+    return Checked(subject, checkpoint, anchor, fields)
+
+
+def check_signature(document: object) -> Envelope | None:
+    """The first step alone: the envelope that the document's record is, None for an act; ProofError where it is not
+    signed with the key that the document names.
+    """
+    subject = _read(document)[0]
     try:
         payload = open_statement(subject.public_key, subject.data, _CONTEXTS[subject.kind])
         fields = decode_payload(payload) if subject.kind == ENVELOPE else None
@@ -99,14 +120,13 @@ def check_proof(document: object) -> Checked:
         raise ProofError(f"the record is not signed with its key: {error}") from error
     if fields is not None and fields.device != device_id(subject.public_key):
         raise ProofError("the record names another device than its key")
-    checkpoint = open_checkpoint(checkpoint_text, checkpoint_key)
-    leaf = leaf_hash(subject.kind, subject.data)
-    verify_inclusion(leaf, subject.position, checkpoint.size, path, checkpoint.root)
-    return Checked(subject, checkpoint, anchor, fields)
+    return fields
 
 
 def check_anchor(checked: Checked, chain: ChainReader) -> None:
-    """ProofError unless a block of this chain holds the checkpoint's root where the proof says."""
+    """ProofError unless a block of this chain holds the checkpoint's root where the proof says; ChainError where the
+    chain could not be asked.
+    """
     anchor = checked.anchor
     if anchor is None:
         raise ProofError("the proof names no block: the record was not anchored when it was made")
@@ -117,15 +137,22 @@ def check_anchor(checked: Checked, chain: ChainReader) -> None:
         if receipt is None or calldata is None or not receipt.succeeded:
             raise ProofError("the chain does not hold the transaction that the proof names")
         call = decode_anchor_call(calldata)
-    except ChainError as error:
-        raise ProofError(f"the chain could not be asked: {error}") from error
+    except ChainCorrupt as error:
+        raise ProofError(f"what the chain holds there is no anchor: {error}") from error
     if (receipt.block_number, receipt.block_hash.hex()) != (anchor.block_number, anchor.block_hash):
         raise ProofError("the chain holds the transaction in another block")
     if (call.new_size, call.root) != (checked.checkpoint.size, checked.checkpoint.root):
         raise ProofError("the chain's root for this size is not the checkpoint's")
 
 
-def _parse(document: object) -> tuple[Subject, list[bytes], str, bytes, AnchorClaim | None]:
+def _read(document: object) -> _Parsed:
+    try:
+        return _parse(document)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ProofError(f"this is not a proof that this version can read: {error}") from error
+
+
+def _parse(document: object) -> _Parsed:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ValueError(f"its format is not {FORMAT}")
     record = document["record"]

@@ -83,7 +83,7 @@ class StatePruner:
             yield 1
 
 
-def _values(node: Any, stack: list[tuple[bytes, bool]], *, of_accounts: bool) -> Iterator[bytes]:  # noqa: ANN401
+def _values(node: Any, stack: list[tuple[bytes, bool]], *, of_accounts: bool) -> Iterator[bytes]:
     """Push the node's children; yield the accounts in it (nothing in a storage trie)."""
     if len(node) == _BRANCH_ITEMS:
         for child in node[:16]:
@@ -95,7 +95,7 @@ def _values(node: Any, stack: list[tuple[bytes, bool]], *, of_accounts: bool) ->
         yield from _child(node[1], stack, of_accounts=of_accounts)
 
 
-def _child(child: Any, stack: list[tuple[bytes, bool]], *, of_accounts: bool) -> Iterator[bytes]:  # noqa: ANN401
+def _child(child: Any, stack: list[tuple[bytes, bool]], *, of_accounts: bool) -> Iterator[bytes]:
     """A child is a hash, nothing, or (below 32 bytes) the node itself."""
     if isinstance(child, list):
         yield from _values(child, stack, of_accounts=of_accounts)

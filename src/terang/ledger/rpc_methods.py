@@ -167,7 +167,7 @@ class Dispatcher:
         # SQLite takes no integer above 63 bits, and no chain gets there.
         return min(number_of_hex(at), 2**63 - 1)
 
-    def _account(self, address: object, at: object) -> Any:  # noqa: ANN401
+    def _account(self, address: object, at: object) -> Any:
         return self._view.evm.account(self._header_at(at), bytes_of(address, length=20))
 
     def _nonce(self, address: object, at: object = "latest") -> str:

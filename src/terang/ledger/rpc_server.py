@@ -83,11 +83,11 @@ class _Connections(socketserver.ThreadingMixIn):
     block_on_close = False
     request_queue_size = _MAX_CONNECTIONS
 
-    def __init__(self, *args: Any) -> None:  # noqa: ANN401  what the server classes take
+    def __init__(self, *args: Any) -> None:
         self._open: set[socket.socket] = set()
         super().__init__(*args)
 
-    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+    def process_request(self, request: Any, client_address: Any) -> None:
         """Serve a connection, or hang up on it when too many are open."""
         if len(self._open) >= _MAX_CONNECTIONS:
             self.shutdown_request(request)  # type: ignore[attr-defined]
@@ -95,7 +95,7 @@ class _Connections(socketserver.ThreadingMixIn):
         self._open.add(request)
         super().process_request(request, client_address)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Give the place back whatever happens."""
         try:
             super().process_request_thread(request, client_address)

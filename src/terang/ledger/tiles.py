@@ -1,4 +1,4 @@
-"""The tree of a large log from few reads: complete subtrees of 256, 65,536, ... leaves are kept, the rest is computed."""
+"""The tree of a large log from few reads: complete subtrees of 256, 65,536, ... leaves are kept, the rest computed."""
 
 from collections import OrderedDict
 from collections.abc import Iterator

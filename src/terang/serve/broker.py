@@ -28,7 +28,7 @@ def run_embedded(settings: Settings) -> None:
     try:
         asyncio.run(_until_told(settings))
     except TerangError as error:
-        _log.error("%s", error)  # noqa: TRY400  a person reads this line, which says what to do
+        _log.error("%s", error)
         raise SystemExit(1) from error
 
 
@@ -52,7 +52,7 @@ def run_mosquitto(settings: Settings) -> None:
         mosquitto_config(host=settings.broker_host, port=settings.broker_port, directory=directory)
         + ("user root\n" if os.geteuid() == 0 else "")
     )
-    process = subprocess.Popen([find_mosquitto(), "-c", str(path)], preexec_fn=_die_with_parent)  # noqa: S603, PLW1509
+    process = subprocess.Popen([find_mosquitto(), "-c", str(path)], preexec_fn=_die_with_parent)  # noqa: PLW1509
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     signal.signal(signal.SIGINT, lambda *_: process.terminate())
     threading.Thread(target=_tell_of_logins, args=(process, directory / "passwd"), daemon=True).start()

@@ -13,6 +13,8 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
+import uvloop
+
 from terang.ingest.credentials import Login, write_credentials
 from terang.ingest.intake import Arrived, Intake
 from terang.ingest.receipts import EpochState, Receipts
@@ -38,6 +40,7 @@ __all__ = ["run_core"]
 _T = TypeVar("_T")
 _LEDGER = "terang.serve.ledger:run_ledger"
 _LEDGER_RESTART_S = 2.0
+_LEDGER_END_S = 10.0
 _MANY = 100  # signatures in one group from which on another process is worth its while
 _log = logging.getLogger(__name__)
 
@@ -83,13 +86,14 @@ class _Core:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def _open(self, arrived: list[Arrived]) -> list[Opened | Refusal]:
-        loop = asyncio.get_running_loop()
-        if len(arrived) < _MANY:
-            return await loop.run_in_executor(self._opening, self.pipeline.open, arrived)
-        found = await loop.run_in_executor(self._opening, self.pipeline.read, arrived)
+        loop, opening = asyncio.get_running_loop(), self.pipeline.opening
+        messages = [message.data for message in arrived]
+        if len(messages) < _MANY:
+            return await loop.run_in_executor(self._opening, opening.open, messages)
+        found = await loop.run_in_executor(self._opening, opening.read, messages)
         claims = [one[1] for one in found if not isinstance(one, Refusal)]
         verdicts = await loop.run_in_executor(self._checkers, check_claims, claims)
-        return await loop.run_in_executor(self._opening, self.pipeline.admit, found, verdicts)
+        return await loop.run_in_executor(self._opening, opening.admit, found, verdicts)
 
     async def _accept(self, arrived: list[Arrived], opened: list[Opened | Refusal]) -> Outcome:
         outcome = await self._in_writer(lambda: self.pipeline.accept(arrived, opened))
@@ -135,14 +139,16 @@ class _Core:
             theirs.close()
             their_hint.close()
             self._hint = hint
+            serving = asyncio.ensure_future(self._serve_ledger(calls, up))
             try:
-                await self._serve_ledger(calls, up)
+                await asyncio.shield(serving)
             finally:
                 self._tell_ledger("stop")
                 self._hint = None
-                hint.close()
                 with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.to_thread(process.join, 20)
+                    await asyncio.wait({serving}, timeout=_LEDGER_END_S)  # its last batch needs the store
+                    await asyncio.to_thread(process.join, _LEDGER_END_S)
+                hint.close()
             if not up.is_set():
                 fault = self._writer.rows("SELECT value FROM site WHERE key='ledger_fault'")
                 raise TerangError(fault[0][0] if fault else "the ledger's process could not start")
@@ -200,10 +206,10 @@ def run_core(plan: CorePlan) -> None:
     speak_as("core")
     core = _Core(plan)
     try:
-        asyncio.run(_until_told(core))
+        uvloop.run(_until_told(core))
     except* TerangError as group:
         for error in group.exceptions:
-            _log.error("%s", error)  # noqa: TRY400  a person reads this, and the line says what to do
+            _log.error("%s", error)
         raise SystemExit(1) from None
     finally:
         core.close()

@@ -25,11 +25,11 @@ from terang.ledger.rpc_chain import RpcChain
 from terang.ledger.signing_state import SigningState
 from terang.ledger.tiles import TiledNodes
 from terang.serve.child import end_with_parent, speak_as
-from terang.serve.wire import Call, CoreGone, LedgerDoor, LedgerKeys
+from terang.serve.wire import Call, LedgerDoor, LedgerKeys
 from terang.settings import Settings
 from terang.store.log_reader import LogReader, StoredBatch
 from terang.values.clock import Clock, SystemClock
-from terang.values.errors import BatchUnfaithful, ChainError, LedgerError, StoreError, TerangError
+from terang.values.errors import BatchUnfaithful, ChainError, CoreError, LedgerError, StoreError, TerangError
 from terang.values.record import leaf_hash
 from terang.values.signing import KeyPair
 
@@ -180,7 +180,8 @@ class _Ledger:
 
     def _open(self) -> Anchorer:
         contract = self._contract()
-        signing = SigningState(self._settings.signing_state_path, KeyPair(self._keys.checkpoint_seed), self._keys.origin)
+        key = KeyPair(self._keys.checkpoint_seed)
+        signing = SigningState(self._settings.signing_state_path, key, self._keys.origin)
         return Anchorer(
             source=self._source,
             target=self._door,
@@ -224,7 +225,7 @@ class _Ledger:
             receipt = self._chain.receipt(transaction)
             if receipt is not None:
                 if not receipt.succeeded:
-                    raise ChainError(f"the chain refused a transaction of the committer in block {receipt.block_number}")
+                    raise ChainError(f"block {receipt.block_number} refused a transaction of the committer")
                 return receipt
             status = self._chain.status()
             if status.activity is Activity.PAUSED:
@@ -271,11 +272,11 @@ def run_ledger(
     door = LedgerDoor(calls)
     try:
         _Ledger(settings, keys, door, Hints(hints, SystemClock())).run()
-    except CoreGone:
+    except CoreError:
         return
     except TerangError as error:
-        _log.error("%s", error)  # noqa: TRY400  a person reads this line, which says what to do
-        with contextlib.suppress(CoreGone):
+        _log.error("%s", error)
+        with contextlib.suppress(CoreError):
             door.save_status({"ledger_fault": str(error)})
         raise SystemExit(1) from error
 

@@ -1,8 +1,18 @@
 """What the pages read: the store, and proofs, which need the chain for what the store has let go of."""
 
+from typing import Any
+
 from terang.ledger.batch import decode
 from terang.ledger.contract import decode_anchor_call
-from terang.ledger.proof import AnchorClaim, ChainReader, Subject, build_proof, check_anchor, check_proof
+from terang.ledger.proof import (
+    AnchorClaim,
+    ChainReader,
+    Subject,
+    build_proof,
+    check_anchor,
+    check_proof,
+    check_signature,
+)
 from terang.reader import Proof, RecordDetail
 from terang.store.log_reader import LogReader
 from terang.store.reader import StoreReader
@@ -91,28 +101,31 @@ class Pages(StoreReader):
             checkpoint_key=bytes.fromhex(self.setting("checkpoint_key")),
             anchor=self._claim(position),
         )
-        signed = anchored = False
-        problem = None
-        size = None
-        try:
-            checked = check_proof(document)
-            signed, size = True, checked.checkpoint.size
-            if checked.anchor is not None and self._chain is not None:
-                check_anchor(checked, self._chain)
-                anchored = True
-        except (ProofError, ChainError) as error:
-            problem = str(error)
+        found = self._check(document)
         return Proof(
             document=document,
-            signed=signed,
-            logged=signed,
-            anchored=anchored,
-            size=size,
             checkpoint=batch.checkpoint,
             block_number=batch.block_number,
             block_hash=batch.block_hash.hex() if batch.block_hash else None,
-            problem=problem,
+            **found,
         )
+
+    def _check(self, document: dict[str, Any]) -> dict[str, Any]:
+        """What the code behind `terang verify` finds, step by step."""
+        found: dict[str, Any] = {"signed": False, "logged": False, "anchored": False, "size": None}
+        try:
+            check_signature(document)
+            found["signed"] = True
+            checked = check_proof(document)
+            found |= {"logged": True, "size": checked.checkpoint.size}
+            if checked.anchor is not None and self._chain is not None:
+                check_anchor(checked, self._chain)
+                found["anchored"] = True
+        except ProofError as error:
+            found["problem"] = str(error)
+        except ChainError as error:
+            found |= {"unasked": True, "problem": f"the chain could not be asked just now: {error}"}
+        return found
 
     def _claim(self, position: int) -> AnchorClaim | None:
         batch = self._log.batch_of(position)

@@ -17,12 +17,14 @@ __all__ = ["Child", "Supervisor"]
 _SPAWN = multiprocessing.get_context("spawn")
 _STOP_S = 25.0
 _HEALTHY_S = 10.0
+_FIRST_MINUTE_S = 60.0
 
 
 @dataclass(slots=True)
 class Child:
     """One process: the function `main`, written module:function, with `arguments`. One that fails soon after its first
-    start is not started again: it has said why, and it would only say it again."""
+    start is not started again: it has said why, and it would only say it again.
+    """
 
     name: str
     main: str
@@ -96,7 +98,7 @@ class Supervisor:
         if process.is_alive():
             return
         lived_s = now_s - child.started_s
-        if process.exitcode == 1 and child.restarts == 0 and lived_s < 60:
+        if process.exitcode == 1 and child.restarts == 0 and lived_s < _FIRST_MINUTE_S:
             raise TerangError(f"the {child.name} process could not start; what it said is above")
         child.restarts += 1
         child.process = None

@@ -5,9 +5,9 @@ from multiprocessing.connection import Connection
 from typing import NamedTuple
 
 from terang.ledger.drafts import Anchored, BatchDraft, Tile
-from terang.values.errors import StoreError, TerangError
+from terang.values.errors import CoreError, StoreError
 
-__all__ = ["Call", "CoreGone", "LedgerDoor", "LedgerKeys", "Release", "SaveStatus", "SaveTiles", "SaveTransaction"]
+__all__ = ["Call", "LedgerDoor", "LedgerKeys", "Release", "SaveStatus", "SaveTiles", "SaveTransaction"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,10 +17,6 @@ class LedgerKeys:
     site: bytes
     checkpoint_seed: bytes
     origin: str
-
-
-class CoreGone(TerangError):
-    """The core, and with it the only writer, has ended."""
 
 
 class SaveTiles(NamedTuple):
@@ -88,6 +84,6 @@ class LedgerDoor:
             self._connection.send(call)
             problem = self._connection.recv()
         except (EOFError, OSError) as error:
-            raise CoreGone("the core is gone; nothing more can be kept") from error
+            raise CoreError("the core is gone; nothing more can be kept") from error
         if problem:
             raise StoreError(problem)

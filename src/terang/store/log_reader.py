@@ -94,8 +94,8 @@ class LogReader:
         return int(rows[0][0]) if rows else 0
 
     def unanchored(self) -> list[StoredBatch]:
-        """Batches that are cut and not known to stand in a block, oldest first."""
-        return self._batches(" WHERE b.block_hash IS NULL ORDER BY b.old_size")
+        """Batches that are cut and not known to stand in a block, the oldest 200 of them first."""
+        return self._batches(" WHERE b.block_hash IS NULL ORDER BY b.old_size LIMIT 200")
 
     def batches(self, begin: int = 0) -> list[StoredBatch]:
         """All batches from the one that begins at `begin` on."""
@@ -103,7 +103,8 @@ class LogReader:
 
     def releasable(self, before_ms: int) -> list[StoredBatch]:
         """Up to 100 batches that were anchored before this time and whose bytes the store still has."""
-        held = " WHERE b.old_size IN (SELECT old_size FROM batch_held) AND b.anchored_ms < ? ORDER BY b.old_size LIMIT 100"
+        held = " WHERE b.old_size IN (SELECT old_size FROM batch_held) AND b.anchored_ms < ?"
+        held += " ORDER BY b.old_size LIMIT 100"
         return self._batches(held, before_ms)
 
     def batch_of(self, position: int) -> StoredBatch | None:

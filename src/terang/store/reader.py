@@ -1,4 +1,4 @@
-"""What the pages ask of the store. Reads beside the writer, a connection for each thread; owns its SQL, decides nothing."""
+"""What the pages ask of the store. Reads beside the writer, a connection for each thread; decides nothing."""
 
 import json
 import re
@@ -148,13 +148,13 @@ class StoreReader:
         bad = dict(
             self.rows(
                 "SELECT meter_id, received_ms FROM record WHERE position IN (SELECT max(position) FROM record"
-                f" WHERE state <> 0 AND meter_id IN ({marks}) GROUP BY meter_id)",  # noqa: S608  only question marks
+                f" WHERE state <> 0 AND meter_id IN ({marks}) GROUP BY meter_id)",
                 meter_ids,
             )
         )
         for row in self.rows(
             "SELECT meter_id, time_ms, received_ms, confirmed_mwh, provisional_mwh, voltage_mv, current_ma, power_mw,"
-            f" energy_mwh, frequency_millihz, power_factor_permille FROM latest WHERE meter_id IN ({marks})",  # noqa: S608
+            f" energy_mwh, frequency_millihz, power_factor_permille FROM latest WHERE meter_id IN ({marks})",
             meter_ids,
         ):
             found[row[0]] = Latest(
@@ -233,7 +233,7 @@ class StoreReader:
         """Sums over the hours that begin in the span; a meter without any has no entry."""
         marks = ",".join("?" * len(meter_ids))
         rows = self.rows(
-            f"SELECT meter_id, sum(confirmed_mwh), sum(provisional_mwh) FROM hour WHERE meter_id IN ({marks})"  # noqa: S608
+            f"SELECT meter_id, sum(confirmed_mwh), sum(provisional_mwh) FROM hour WHERE meter_id IN ({marks})"
             " AND hour_ms >= ? AND hour_ms < ? GROUP BY meter_id",
             (*meter_ids, from_ms, to_ms),
         )
@@ -354,7 +354,7 @@ class StoreReader:
 
     def refused_counts(self) -> dict[str, int]:
         """How many envelopes were ever refused, by reason."""
-        return dict(self.rows("SELECT reason, count FROM refusal"))  # type: ignore[arg-type]
+        return dict(self.rows("SELECT reason, count FROM refusal"))
 
     def steps(self, *, open_only: bool) -> list[StepRow]:
         """Provisional steps, newest first."""
@@ -374,7 +374,7 @@ class StoreReader:
             )
             for row in self.rows(
                 "SELECT id, meter_id, from_ms, to_ms, provisional_mwh, reason, counted_mwh, decided_by, decided_ms"
-                f" FROM step{where} ORDER BY to_ms DESC LIMIT {_STEP_LIMIT}"  # noqa: S608
+                f" FROM step{where} ORDER BY to_ms DESC LIMIT {_STEP_LIMIT}"
             )
         ]
 
@@ -384,7 +384,7 @@ class StoreReader:
         return [
             NoticeRow(id=row[0], at_ms=row[1], topic=row[2], values=json.loads(row[3]), seen_ms=row[4])
             for row in self.rows(
-                f'SELECT id, at_ms, topic, "values", seen_ms FROM notice{where} ORDER BY id DESC LIMIT {_STEP_LIMIT}'  # noqa: S608
+                f'SELECT id, at_ms, topic, "values", seen_ms FROM notice{where} ORDER BY id DESC LIMIT {_STEP_LIMIT}'
             )
         ]
 
@@ -414,12 +414,14 @@ class StoreReader:
         found = []
         for epoch_id, epoch, stored_end in self.rows(
             "SELECT e.id, e.epoch, e.stored_end FROM epoch e WHERE e.device_id=? AND EXISTS"
-            " (SELECT 1 FROM record r WHERE r.epoch_id = e.id AND r.sequence > e.stored_end) ORDER BY e.id DESC LIMIT ?",
+            " (SELECT 1 FROM record r WHERE r.epoch_id = e.id AND r.sequence > e.stored_end)"
+            " ORDER BY e.id DESC LIMIT ?",
             (device_id, _GAP_LIMIT),
         ):
             expected = stored_end
             for (sequence,) in self.rows(
-                "SELECT sequence FROM record WHERE epoch_id=? AND sequence>=? AND variant=0 ORDER BY sequence LIMIT 100000",
+                "SELECT sequence FROM record WHERE epoch_id=? AND sequence>=? AND variant=0"
+                " ORDER BY sequence LIMIT 100000",
                 (epoch_id, stored_end),
             ):
                 if sequence > expected:

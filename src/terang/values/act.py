@@ -1,5 +1,6 @@
 """What the platform itself states in the log: who adopted which key, which meter measured which room, what a person
-decided. Signed with the platform's key; numbers of people and rooms, never their names."""
+decided. Signed with the platform's key; numbers of people and rooms, never their names.
+"""
 
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ __all__ = ["CONTEXT", "Act", "open_act", "sign_act"]
 
 CONTEXT = b"terang/v1/act"
 _VERSION = 1
+_FORM = [int, str, int, int, list]
 
 
 class Act(NamedTuple):
@@ -31,6 +33,6 @@ def sign_act(key: KeyPair, act: Act) -> bytes:
 def open_act(public_key: bytes, data: bytes) -> Act:
     """The act that these bytes state; CodecError or SignatureError where they are none of this platform."""
     value = cbor.decode(open_statement(public_key, data, CONTEXT))
-    if not isinstance(value, list) or [type(item) for item in value] != [int, str, int, int, list] or value[0] != _VERSION:
+    if not isinstance(value, list) or [type(item) for item in value] != _FORM or value[0] != _VERSION:
         raise CodecError("this is not an act of the platform")
     return Act(value[1], value[2], value[3], tuple(value[4]))

@@ -47,7 +47,7 @@ def encode_head(major: int, number: int) -> bytes:
     raise CodecError("a number over 64 bits cannot be encoded")
 
 
-def encode_column(values: tuple) -> bytes:
+def encode_column(values: tuple[int, ...]) -> bytes:
     """A typed array of integers in the narrowest width; -2**63 to 2**64 - 1, but not both ends in one column."""
     low = min(values) if values else 0
     high = max(values) if values else 0
@@ -107,7 +107,7 @@ def encode(value: object) -> bytes:
     raise CodecError("this type is not in the protocol: " + type(value).__name__)
 
 
-def read_head(data: bytes, at: int) -> tuple:
+def read_head(data: bytes, at: int) -> tuple[int, int, int]:
     """(major, number, position after) of the head at `at`; refuses longer forms and indefinite lengths."""
     if at >= len(data):
         raise CodecError(_CUT)
@@ -128,7 +128,7 @@ def read_head(data: bytes, at: int) -> tuple:
     return first >> 5, number, end
 
 
-def read_column(data: bytes, at: int) -> tuple:
+def read_column(data: bytes, at: int) -> tuple[tuple[int, ...], int]:
     """(values, position after) of the typed array at `at`; refuses a wider type than the values need."""
     major, tag, at = read_head(data, at)
     if major != _TAG or tag not in _TYPED:

@@ -7,6 +7,7 @@ length and that many bytes of JSON. Whoever may open the socket's file is truste
 import msgspec
 
 __all__ = [
+    "MAX_MESSAGE_BYTES",
     "AckNotice",
     "AddRoom",
     "AddUser",
@@ -18,10 +19,9 @@ __all__ = [
     "DecideStep",
     "Done",
     "EndTenancy",
+    "Listen",
     "Live",
     "LiveReading",
-    "Listen",
-    "MAX_MESSAGE_BYTES",
     "Message",
     "PlaceMeter",
     "Refused",

@@ -17,7 +17,6 @@ __all__ = [
     "ATTESTED_BY",
     "DEVICE_ID_SIZE",
     "EVENT",
-    "Envelope",
     "FIRST_PREVIOUS",
     "KIND_WORDS",
     "LOST",
@@ -25,6 +24,7 @@ __all__ = [
     "READINGS",
     "SIGNING_CONTEXT",
     "TIME",
+    "Envelope",
     "decode_payload",
     "device_id",
     "encode_payload",
@@ -132,7 +132,8 @@ def decode_payload(payload: bytes) -> Envelope:
 
 def signing_input(payload: bytes, context: bytes = SIGNING_CONTEXT) -> bytes:
     """The COSE Sig_structure: what the Ed25519 signature is made over. `context` keeps one kind of statement from
-    passing as another."""
+    passing as another.
+    """
     return (
         _STRUCTURE_PREFIX + cbor.encode_head(2, len(context)) + context + cbor.encode_head(2, len(payload)) + payload
     )
@@ -146,7 +147,7 @@ def seal(payload: bytes, signature: bytes) -> bytes:
     return data
 
 
-def split(data: bytes) -> tuple:
+def split(data: bytes) -> tuple[bytes, bytes]:
     """(payload, signature) of a signed statement; refuses every form but the one that `seal` makes."""
     if len(data) > MAX_BYTES:
         raise TooLarge("an envelope may have 16384 bytes; put fewer readings into one")
@@ -184,14 +185,14 @@ def _check_fields(
         raise CodecError("UTC is a number of milliseconds")
 
 
-def _read_unsigned(data: bytes, at: int) -> tuple:
+def _read_unsigned(data: bytes, at: int) -> tuple[int, int]:
     major, number, at = cbor.read_head(data, at)
     if major != 0:
         raise CodecError("a field must be an unsigned number")
     return number, at
 
 
-def _read_bytes(data: bytes, at: int) -> tuple:
+def _read_bytes(data: bytes, at: int) -> tuple[bytes, int]:
     major, length, at = cbor.read_head(data, at)
     end = at + length
     if major != 2 or end > len(data):

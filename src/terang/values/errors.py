@@ -12,7 +12,9 @@ TerangError
 │   └── FrameError           an answer came, but cannot be trusted: CRC, address, function, length or plausibility
 ├── DeviceError              the device cannot keep its promise
 │   ├── KeyInUse             another process holds this device's key
-│   └── OutboxFull           no room left to keep readings until they are anchored
+│   ├── OutboxFull           no room left to keep readings until they are anchored
+│   └── OutboxBroken         the outbox file cannot be used any more
+├── CoreError                the core does not answer, or not in a way that can be understood
 ├── StoreError               the store cannot be opened, read or written
 │   ├── StoreInUse           another process is the writer
 │   └── StoreBehind          the store is older than what was signed or anchored
@@ -21,6 +23,7 @@ TerangError
 │   ├── BatchUnfaithful      a batch does not decode to the records it stands for
 │   └── ProofError           a proof does not prove what it claims
 ├── ChainError               the chain did not do what was asked
+│   ├── ChainInUse           another process is the writer
 │   ├── ChainUnreachable     no answer from the node
 │   ├── ChainRefused         the node answered no
 │   └── ChainCorrupt         the chain on disk or from a peer breaks the rules
@@ -34,9 +37,11 @@ __all__ = [
     "BusError",
     "ChainCorrupt",
     "ChainError",
+    "ChainInUse",
     "ChainRefused",
     "ChainUnreachable",
     "CodecError",
+    "CoreError",
     "DeviceError",
     "FrameError",
     "KeyInUse",
@@ -45,6 +50,7 @@ __all__ = [
     "LogForked",
     "MeterError",
     "NotCanonical",
+    "OutboxBroken",
     "OutboxFull",
     "ProofError",
     "SettingError",
@@ -110,6 +116,14 @@ class OutboxFull(DeviceError):
     """No room left to keep readings until they are anchored."""
 
 
+class OutboxBroken(DeviceError):
+    """The outbox file cannot be used any more."""
+
+
+class CoreError(TerangError):
+    """The core does not answer, or not in a way that can be understood."""
+
+
 class StoreError(TerangError):
     """The store cannot be opened, read or written."""
 
@@ -140,6 +154,10 @@ class ProofError(LedgerError):
 
 class ChainError(TerangError):
     """The chain did not do what was asked."""
+
+
+class ChainInUse(ChainError):
+    """Another process is the writer."""
 
 
 class ChainUnreachable(ChainError):

@@ -14,6 +14,10 @@ __all__ = [
     "CLOCK_SYNCED",
     "CLOCK_UNKNOWN",
     "CLOCK_WORDS",
+    "EVENT",
+    "LOST",
+    "READINGS",
+    "TIME",
     "Event",
     "Lost",
     "Readings",
@@ -34,7 +38,9 @@ Readings = namedtuple("Readings", ("offsets_ms", "columns"))
 """n moments of one meter. `offsets_ms`: strictly rising tuple from 0, milliseconds after the envelope's own moment.
 `columns`: quantity code -> tuple of n integers in the quantity's unit."""
 
-Lost = namedtuple("Lost", ("epoch", "first_sequence", "end_sequence", "from_uptime_ms", "to_uptime_ms", "reads", "reason"))
+Lost = namedtuple(
+    "Lost", ("epoch", "first_sequence", "end_sequence", "from_uptime_ms", "to_uptime_ms", "reads", "reason")
+)
 """What can never come. `epoch`: 8 bytes; envelopes `first_sequence` up to but not including `end_sequence`; up to
 `reads` readings taken from the meter between two uptimes that never reached an envelope; `reason` in one word."""
 
@@ -49,7 +55,9 @@ def encode_body(body: object) -> bytes:
     """The one byte form of a Readings, Lost, TimeFix or Event."""
     if isinstance(body, Readings):
         return cbor.encode([body.offsets_ms, body.columns])
-    return cbor.encode(list(body))
+    if isinstance(body, (Lost, TimeFix, Event)):
+        return cbor.encode(list(body))
+    raise CodecError("an envelope says readings, what is lost, the time or an event")
 
 
 def decode_body(kind: int, data: bytes, at: int) -> tuple:
@@ -68,7 +76,7 @@ def decode_body(kind: int, data: bytes, at: int) -> tuple:
     raise CodecError("this kind of envelope is not known: " + str(kind))
 
 
-def read_readings(data: bytes, at: int) -> tuple:
+def read_readings(data: bytes, at: int) -> tuple[Readings, int]:
     """(Readings, position after); refuses columns of unequal length, offsets that do not rise and an empty one."""
     major, count, at = cbor.read_head(data, at)
     if major != 4 or count != 2:

@@ -25,7 +25,8 @@ class KeyPair:
 
     def sign(self, message: bytes) -> bytes:
         """The 64-byte signature over `message`."""
-        return bindings.crypto_sign(message, self._secret)[:64]
+        signed: bytes = bindings.crypto_sign(message, self._secret)
+        return signed[:64]
 
 
 def sign_statement(key: KeyPair, payload: bytes, context: bytes = envelope.SIGNING_CONTEXT) -> bytes:
@@ -33,7 +34,9 @@ def sign_statement(key: KeyPair, payload: bytes, context: bytes = envelope.SIGNI
     return envelope.seal(payload, key.sign(envelope.signing_input(payload, context)))
 
 
-def is_signed_by(public_key: bytes, payload: bytes, signature: bytes, context: bytes = envelope.SIGNING_CONTEXT) -> bool:
+def is_signed_by(
+    public_key: bytes, payload: bytes, signature: bytes, context: bytes = envelope.SIGNING_CONTEXT
+) -> bool:
     """Whether `signature` over `payload` under `context` was made with this key."""
     try:
         bindings.crypto_sign_open(signature + envelope.signing_input(payload, context), public_key)

@@ -106,7 +106,7 @@ class Opener:
         except CodecError as error:
             return Refusal("broken", str(error), device)
         body, fault = (decoded.body, None) if decoded else _read_body(fields[0], payload, body_at)
-        opened = Opened(data, payload, body_at, envelopes.envelope_hash(data), *fields, body=body, fault=fault)
+        opened = Opened._make((data, payload, body_at, envelopes.envelope_hash(data), *fields, body, fault))
         return opened, Claim(public_key, payload, signature, decoded is None)
 
     def admit(self, found: tuple[Opened, Claim] | Refusal, *, is_signed: bool) -> Opened | Refusal:

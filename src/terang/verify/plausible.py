@@ -13,6 +13,7 @@ EARLIEST_MS = 1_704_067_200_000  # 2024-01-01: before Terang existed, so a clock
 LATEST_MS = 4_102_444_800_000  # 2100-01-01
 FUTURE_MS = 24 * 3_600_000  # a device may be a day ahead of us before one of the two must be wrong
 _LOST_LIMIT = 1 << 32
+_SPAN_MS = 3_600_000
 _EPOCH_LIMIT_MS = 10 * 366 * 86_400_000  # no device runs longer than ten years without a restart
 
 
@@ -73,6 +74,6 @@ def _wrong_values(body: Readings, needed: Sequence[int]) -> str | None:
     for code in needed:
         if code not in columns:
             return f"{quantity.BY_CODE[code].name}: missing, and this meter's kit needs it"
-    if body.offsets_ms[-1] > 3_600_000:
+    if body.offsets_ms[-1] > _SPAN_MS:
         return "time: one envelope spans more than an hour"
     return None

@@ -48,7 +48,7 @@ _ONE = (0,)
 
 
 class Decoded(NamedTuple):
-    """The fields of an envelope before its body, where the body begins, and the body; as the strict decoder has them."""
+    """The fields of an envelope before its body, where that begins, and the body; as the strict decoder has them."""
 
     fields: tuple[Any, ...]
     body_at: int

@@ -27,6 +27,7 @@ from terang.values.errors import UsageError
 
 __all__ = [
     "FAULTS",
+    "SOUND",
     "Bus",
     "Fault",
     "Household",

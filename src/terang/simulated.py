@@ -29,5 +29,5 @@ def run_device(folder: Path) -> None:
     try:
         run_agent(load_config(folder / "device.toml"))
     except TerangError as error:
-        _log.error("%s", error)  # noqa: TRY400  a person reads this line, which says what to do
+        _log.error("%s", error)
         raise SystemExit(1) from error

@@ -1,0 +1,116 @@
+"""Pages as HTML: the template, the person's language, the site's numbers, and what stands around every page."""
+
+import json
+from functools import cache
+from importlib import resources
+from zoneinfo import ZoneInfo
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from litestar import MediaType, Response
+from litestar.template.base import csrf_token
+
+from terang.web import language
+from terang.web.access import Visitor
+from terang.web.language import Texts, load_texts
+from terang.web.notices import notice_words
+from terang.web.numbers import Numbers
+from terang.web.parts import Asked, Parts
+
+__all__ = ["LANGUAGE_COOKIE", "asset", "environment", "language_of", "numbers_of", "render", "render_plain", "texts_of"]
+
+LANGUAGE_COOKIE = "terang_language"
+
+
+@cache
+def environment() -> Environment:
+    """The templates; a name that a page was not given is an error, not an empty string."""
+    made = Environment(
+        loader=PackageLoader("terang.web", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.globals["asset"] = asset
+    made.globals["notice_words"] = notice_words
+    return made
+
+
+@cache
+def _manifest() -> dict[str, str]:
+    file = resources.files("terang.web").joinpath("static", "manifest.json")
+    try:
+        manifest: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return manifest
+
+
+def asset(name: str) -> str:
+    """The address of a built asset, with its hash so that browsers may keep it for ever."""
+    return f"/static/{name}?v={_manifest().get(name, 'unbuilt')}"
+
+
+def language_of(request: Asked, otherwise: str) -> str:
+    """The language chosen on this browser, else the person's own, else the browser's, else `otherwise`."""
+    chosen = request.cookies.get(LANGUAGE_COOKIE)
+    if chosen in language.LANGUAGES:
+        return chosen
+    visitor = request.scope.get("user")
+    if isinstance(visitor, Visitor) and visitor.user.language in language.LANGUAGES:
+        return visitor.user.language
+    return otherwise if otherwise in language.LANGUAGES else language.DEFAULT
+
+
+def texts_of(parts: Parts, request: Asked) -> Texts:
+    """The texts in the language of this request."""
+    return load_texts(language_of(request, parts.source.site().language))
+
+
+def numbers_of(parts: Parts, request: Asked) -> Numbers:
+    """How numbers are written for this request."""
+    site = parts.source.site()
+    return Numbers(language=language_of(request, site.language), zone=ZoneInfo(site.time_zone))
+
+
+def render(
+    parts: Parts, request: Asked, template: str, *, active: str = "", status: int = 200, **context: object
+) -> Response[str]:
+    """A page, or a piece of one, for the person who asks."""
+    site = parts.source.site()
+    texts, visitor = texts_of(parts, request), request.scope.get("user")
+    owner = isinstance(visitor, Visitor) and visitor.is_owner
+    query = request.scope.get("query_string", b"").decode("latin-1")
+    html = (
+        environment()
+        .get_template(template)
+        .render(
+            t=texts,
+            n=numbers_of(parts, request),
+            now_ms=parts.clock.now_ms(),
+            site=site,
+            visitor=visitor,
+            is_owner=owner,
+            active=active,
+            here=request.url.path + (f"?{query}" if query else ""),
+            csrf=csrf_token({"request": request}),
+            locale=language.LOCALES[texts.language],
+            core_up=parts.core.up,
+            open_notices=len(parts.source.notices(open_only=True)) if owner else 0,
+            done=_done(texts, request),
+            **context,
+        )
+    )
+    return Response(html, status_code=status, media_type=MediaType.HTML)
+
+
+def render_plain(template: str, texts: Texts, *, status: int, **context: object) -> Response[str]:
+    """A page that needs nothing of the store and says nothing of the person: errors look alike for everybody."""
+    html = environment().get_template(template).render(t=texts, **context)
+    return Response(html, status_code=status, media_type=MediaType.HTML)
+
+
+def _done(texts: Texts, request: Asked) -> str | None:
+    """What has just been done, told after the redirect; only words that we have."""
+    word = request.query_params.get("done")
+    return texts.either(f"done.{word}", "") or None if word else None
