@@ -111,12 +111,17 @@ class Pipeline:
 
     def _accept_one(self, commit: Commit, message: Incoming, opened: Opened | Refusal) -> None:
         # 1 open, 2 verify: the signature is checked; now the order, and what the owner has decided meanwhile
-        if isinstance(opened, Opened) and self.world.is_revoked(opened.device):
-            opened = Refusal("revoked_device", "the owner has revoked this device", opened.device)
         if isinstance(opened, Refusal):
             _quarantine(commit, message, opened)
             return
-        device = self.world.devices[opened.device]
+        device = self.world.devices.get(opened.device)
+        if device is None:  # its adoption was undone after the envelope was opened
+            stranger = Refusal("unknown_device", "no device with this key was adopted", opened.device)
+            _quarantine(commit, message, stranger)
+            return
+        if device.revoked:
+            _quarantine(commit, message, Refusal("revoked_device", "the owner has revoked this device", opened.device))
+            return
         epoch = self.world.epoch(device, opened.epoch)
         commit.epochs[epoch.id] = epoch
         variant = 0
@@ -139,6 +144,7 @@ class Pipeline:
         commit.group.held.append((position, message.data))
         if variant:
             commit.refused += 1
+            commit.group.count("forked")
             forked = Notify("forked", message.received_ms, (("device", device.name),))
             commit.notify([forked], meter, epoch.epoch.hex())
             return

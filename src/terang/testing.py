@@ -14,6 +14,7 @@ from eth_utils.crypto import keccak
 
 from terang.audit.findings import Findings
 from terang.audit.run import run_audit
+from terang.commit import Outcome
 from terang.kit import Kit
 from terang.kits.meter import KIT as METER
 from terang.ledger.anchoring import Anchorer
@@ -24,7 +25,7 @@ from terang.ledger.drafts import Anchored, BatchDraft, Tile
 from terang.ledger.evm import decode_transaction
 from terang.ledger.merkle import verify_consistency
 from terang.ledger.signing_state import SigningState
-from terang.pipeline import Incoming, Outcome, Pipeline
+from terang.pipeline import Incoming, Pipeline
 from terang.serve.pages import Pages
 from terang.store.log_reader import LogReader
 from terang.store.writer import StoreWriter

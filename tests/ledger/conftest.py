@@ -9,7 +9,8 @@ import pytest
 from eth_keys.datatypes import PrivateKey
 
 from terang.ledger.chain import Block, Receipt
-from terang.ledger.contract import AnchorCall, Committer
+from terang.ledger.committer import Committer
+from terang.ledger.contract import AnchorCall
 from terang.ledger.embedded import EmbeddedChain
 from terang.ledger.genesis import EPOCH_BLOCKS, Genesis
 from terang.values.clock import FakeClock

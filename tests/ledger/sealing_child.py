@@ -8,7 +8,7 @@ from pathlib import Path
 
 from eth_keys.datatypes import PrivateKey
 
-from terang.ledger.contract import Committer
+from terang.ledger.committer import Committer
 from terang.ledger.embedded import EmbeddedChain
 from terang.values.clock import FakeClock
 

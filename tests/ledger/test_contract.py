@@ -120,9 +120,7 @@ def test_nothing_at_the_address_is_noticed(house):
 def test_other_events_are_passed_over():
     """Only Anchored is read as Anchored, and a mutilated one is an error."""
     assert decode_anchored(Log(address=bytes(20), topics=(), data=b"")) is None
-    topic = next(
-        entry for entry in contract_abi() if entry["type"] == "event" and entry["name"] == "Anchored"
-    )
+    topic = next(entry for entry in contract_abi() if entry["type"] == "event" and entry["name"] == "Anchored")
     assert [argument["name"] for argument in topic["inputs"]] == ["site", "old_size", "new_size", "root"]
 
 

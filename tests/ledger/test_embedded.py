@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from terang.ledger import embedded
 from terang.ledger.chain import Activity
-from terang.ledger.chain_store import ChainInUse
 from terang.ledger.chain_view import ChainView
 from terang.ledger.clique import Header, extra_data_of, seal_header
-from terang.ledger.contract import Committer, encode_register_call
+from terang.ledger.committer import Committer
+from terang.ledger.contract import encode_register_call
 from terang.ledger.embedded import EARLIEST_MS, LATEST_MS, EmbeddedChain, write_blocks
 from terang.ledger.evm import CallReverted
-from terang.values.errors import ChainCorrupt, ChainError, SettingError
+from terang.values.errors import ChainCorrupt, ChainError, ChainInUse, SettingError
 
 YEAR_MS = 365 * 86_400_000
 # A signer may choose these within bounds: the gas limit may move by 1/1024 a block, the vanity be anything.

@@ -21,7 +21,8 @@ from web3.middleware import ExtraDataToPOAMiddleware
 
 from terang.ledger.chain import Activity, Receipt
 from terang.ledger.chain_view import ChainView
-from terang.ledger.contract import AnchorCall, Committer, contract_abi, encode_register_call
+from terang.ledger.committer import Committer
+from terang.ledger.contract import AnchorCall, contract_abi, encode_register_call
 from terang.ledger.node import Node, NodeSettings
 from terang.ledger.rpc_chain import RpcChain
 from terang.ledger.rpc_server import MAX_BODY_BYTES

@@ -11,7 +11,8 @@ from eth_keys.datatypes import PrivateKey
 from eth_utils.crypto import keccak
 
 from terang.ledger.chain import Activity, ChainStatus
-from terang.ledger.contract import Committer, encode_head_query, encode_register_call
+from terang.ledger.committer import Committer
+from terang.ledger.contract import encode_head_query, encode_register_call
 from terang.ledger.rpc_chain import RpcChain
 from terang.ledger.rpc_methods import Dispatcher
 from terang.ledger.rpc_server import HttpServer, IpcServer

@@ -1,110 +1,165 @@
 """Log against tiles, batches, checkpoints, signing state and chain."""
 
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from terang.audit.findings import Findings, Progress
 from terang.ledger import batch
-from terang.ledger.checkpoint import open_checkpoint
+from terang.ledger.checkpoint import Checkpoint, open_checkpoint
 from terang.ledger.contract import decode_anchor_call
-from terang.ledger.merkle import consistency_proof, leaf_nodes, root_hash
+from terang.ledger.merkle import Nodes, consistency_proof, root_hash
 from terang.ledger.proof import ChainReader
+from terang.ledger.tiles import TILE_LEVELS
 from terang.store.log_reader import LogReader, StoredBatch
 from terang.values.errors import BatchUnfaithful, ChainError, ProofError
 from terang.values.record import leaf_hash
 
-__all__ = ["check_anchors", "check_signing_state", "check_tiles"]
+__all__ = ["Log", "check_anchors", "check_signing_state", "check_tiles"]
+
+_ALL = 1 << 62
+
+
+class Log(NamedTuple):
+    """The leaf hashes of all records, as their bytes give them, and the tree over them."""
+
+    leaves: list[bytes]
+    nodes: Nodes
 
 
 def check_anchors(
     log: LogReader,
     chain: ChainReader | None,
-    leaves: list[bytes],
+    tree: Log,
     checkpoint_key: bytes,
     findings: Findings,
     progress: Progress,
 ) -> None:
     """Every batch: contiguous, its root that of the leaves, its checkpoint signed, and its data on the chain."""
-    nodes = leaf_nodes(leaves)
     stored = log.batches()
-    end = 0
+    end, is_whole = 0, True
     for done, item in enumerate(stored):
         progress("batches", done, len(stored))
-        name = f"batch {item.id} of records {item.old_size} to {item.new_size}"
-        if item.old_size != end or not end < item.new_size <= len(leaves):
-            findings.add("batch", name, "does not continue the one before, or has records that do not exist")
+        if item.old_size != end or not end < item.new_size <= len(tree.leaves):
+            findings.add("batch", _name(item), "does not continue the one before, or has records that do not exist")
             end = item.new_size
             continue
         end = item.new_size
-        root = root_hash(nodes, item.new_size)
-        if root != item.root:
-            findings.add("batch", name, "its root is not that of the records: one up to there was altered")
-        if item.proof is not None and b"".join(consistency_proof(nodes, item.old_size, item.new_size)) != item.proof:
-            findings.add("batch", name, "its consistency proof is not that of the records")
-        try:
-            checkpoint = open_checkpoint(item.checkpoint, checkpoint_key)
-            if (checkpoint.size, checkpoint.root) != (item.new_size, root):
-                findings.add("batch", name, "its signed checkpoint names another size or root than the records give")
-        except ProofError as error:
-            findings.add("batch", name, f"its checkpoint does not hold: {error}")
-        if item.block_hash is not None and chain is not None:
-            _check_on_chain(chain, item, leaves, root, findings)
+        checkpoint = _check_checkpoint(item, checkpoint_key, findings)
+        root = root_hash(tree.nodes, item.new_size)
+        if is_whole and checkpoint is not None and checkpoint.root != root:
+            is_whole = False  # once is enough: all later roots stand over the same records
+            detail = "the signed root is not that of the records: one in it was altered, is missing or was slipped in"
+            findings.add("record", f"records {item.old_size} to {item.new_size - 1}", detail)
+        if item.proof is not None and is_whole:
+            proof = consistency_proof(tree.nodes, item.old_size, item.new_size)
+            if b"".join(proof) != item.proof:
+                findings.add("batch", _name(item), "its consistency proof is not that of the records")
+        on_chain = _check_on_chain(chain, item, tree, findings) if item.block_hash is not None and chain else None
+        _check_data(item, on_chain, tree, findings)
     progress("batches", len(stored), len(stored))
 
 
-def _check_on_chain(
-    chain: ChainReader, item: StoredBatch, leaves: list[bytes], root: bytes, findings: Findings
-) -> None:
-    name = f"batch {item.id} of records {item.old_size} to {item.new_size}"
-    transaction: Any = item.transaction_hash
+def _name(item: StoredBatch) -> str:
+    return f"batch {item.id} of records {item.old_size} to {item.new_size}"
+
+
+def _check_checkpoint(item: StoredBatch, key: bytes, findings: Findings) -> Checkpoint | None:
+    """What was signed for this batch."""
     try:
+        checkpoint = open_checkpoint(item.checkpoint, key)
+    except (ProofError, AttributeError) as error:
+        findings.add("batch", _name(item), f"its checkpoint does not hold: {error}")
+        return None
+    if (checkpoint.size, checkpoint.root, checkpoint.time_ms) != (item.new_size, item.root, item.made_ms):
+        findings.add("batch", _name(item), "its size, root or time is not that of its signed checkpoint")
+    return checkpoint
+
+
+def _check_on_chain(chain: ChainReader, item: StoredBatch, tree: Log, findings: Findings) -> bytes | None:
+    """The batch's bytes as the chain has them."""
+    try:
+        transaction = item.transaction_hash or b""
         receipt = chain.receipt(transaction)
         calldata = chain.transaction(transaction)
         if receipt is None or calldata is None or not receipt.succeeded:
-            findings.add("chain", name, "its transaction is not on the chain")
-            return
-        if (receipt.block_number, receipt.block_hash, receipt.index) != (
-            item.block_number,
-            item.block_hash,
-            item.transaction_index,
-        ):
-            findings.add("batch", name, "stands in another block of the chain than the store says")
+            findings.add("batch", _name(item), "the transaction that it names is not on the chain")
+            return None
+        place = (receipt.block_number, receipt.block_hash, receipt.index)
+        if place != (item.block_number, item.block_hash, item.transaction_index):
+            findings.add("batch", _name(item), "stands in another block of the chain than the store says")
         call = decode_anchor_call(calldata)
-        if (call.old_size, call.new_size, call.root) != (item.old_size, item.new_size, root):
-            findings.add("chain", name, "the chain has another size or root than the records give")
-        for offset, record in enumerate(batch.decode(call.data)):
-            if leaf_hash(record.kind, record.data) != leaves[item.old_size + offset]:
-                findings.add("record", f"record {item.old_size + offset}", "differs from the chain's copy")
-    except (ChainError, BatchUnfaithful) as error:
-        findings.add("chain", name, str(error))
+    except (ChainError, TypeError) as error:
+        findings.add("chain", _name(item), str(error))
+        return None
+    if (call.old_size, call.new_size, call.root) != (item.old_size, item.new_size, item.root):
+        findings.add("batch", _name(item), "the chain has another size or root than the store")
+    _check_items(call.data, item, tree, findings)
+    return call.data
 
 
-def check_tiles(log: LogReader, leaves: list[bytes], findings: Findings) -> None:
+def _check_items(data: bytes, item: StoredBatch, tree: Log, findings: Findings) -> None:
+    """The records in a batch's bytes must be those of the log."""
+    try:
+        items = batch.decode(data)
+    except BatchUnfaithful as error:
+        findings.add("chain", _name(item), str(error))
+        return
+    if len(items) != item.new_size - item.old_size:
+        findings.add("chain", _name(item), f"has {len(items)} records")
+        return
+    for position, record in enumerate(items, item.old_size):
+        if leaf_hash(record.kind, record.data) != tree.leaves[position]:
+            findings.add("record", f"record {position}", "differs from the chain's copy")
+
+
+def _check_data(item: StoredBatch, on_chain: bytes | None, tree: Log, findings: Findings) -> None:
+    """What the store still has of a batch's bytes, and how many it says they are."""
+    known = on_chain if on_chain is not None else item.data
+    if known is not None and len(known) != item.size_bytes:
+        findings.add("batch", _name(item), f"has {len(known)} bytes, and the store says {item.size_bytes}")
+    if item.data is None or item.data == on_chain:
+        return
+    try:
+        leaves = [leaf_hash(record.kind, record.data) for record in batch.decode(item.data)]
+    except (BatchUnfaithful, TypeError) as error:
+        findings.add("batch", _name(item), f"its bytes are no batch any more: {error}")
+        return
+    if on_chain is not None or leaves != tree.leaves[item.old_size : item.new_size]:
+        findings.add("batch", _name(item), "its bytes are not those of its records")
+
+
+def check_tiles(log: LogReader, nodes: Nodes, findings: Findings) -> None:
     """The kept subtree hashes, of which paths are made."""
-    nodes = leaf_nodes(leaves)
     covered = log.cut_size()
-    level = 8
-    while covered >> level:
+    for level in range(TILE_LEVELS, 64, TILE_LEVELS):
         count = covered >> level
-        kept = log.tiles(level, 0, count + 1)
+        kept = log.tiles(level, 0, _ALL)
         if len(kept) != count:
             findings.add("tile", f"level {level}", f"has {len(kept)} subtrees and should have {count}")
         for index, found in enumerate(kept[:count]):
             if found != nodes.node(level, index):
                 findings.add("tile", f"subtree {index} of level {level}", "is not the hash of its records")
-        level += 8
+                if len(kept) != count:
+                    break  # one is missing or slipped in, and all after it stand one place aside
 
 
-def check_signing_state(path: Path, leaves: list[bytes], findings: Findings) -> None:
-    """What was last signed must be a beginning of the log."""
+def check_signing_state(path: Path, log: LogReader, tree: Log, findings: Findings) -> None:
+    """What was last signed must be a beginning of the log, and must be kept as a batch."""
+    name = path.name
     if not path.exists():
-        findings.add("signing-state", str(path.name), "is missing: nothing says what was last signed")
+        if log.cut_size():
+            findings.add("signing-state", name, "is missing: nothing says what was last signed")
         return
     try:
         size_text, root_text = path.read_text().split()
         size, root = int(size_text), bytes.fromhex(root_text)
     except ValueError:
-        findings.add("signing-state", str(path.name), "cannot be read")
+        findings.add("signing-state", name, "cannot be read")
         return
-    if size > len(leaves) or (size and root_hash(leaf_nodes(leaves), size) != root):
-        findings.add("signing-state", str(path.name), f"the first {size} records are not those that were signed")
+    if not 0 < size <= len(tree.leaves) or root_hash(tree.nodes, size) != root:
+        findings.add("signing-state", name, f"the first {size} records are not those that were signed")
+    elif size < log.cut_size():
+        findings.add("signing-state", name, f"knows of {size} signed records, and batches of {log.cut_size()}")
+    elif size > log.cut_size():
+        detail = "were signed, and no batch holds them: it was deleted, or the platform was killed just then"
+        findings.add("batch", f"records {log.cut_size()} to {size - 1}", detail)

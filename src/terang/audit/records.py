@@ -1,41 +1,74 @@
 """Every record of the log: its bytes, its leaf, its signature, and what the store says of it beside."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from terang.audit.findings import Findings, Progress
+from terang.kit import Kit
 from terang.store.reader import StoreReader
-from terang.store.schema import ACCEPTED, IMPLAUSIBLE
+from terang.store.schema import ACCEPTED, FORKED, IMPLAUSIBLE, STATES
 from terang.values import envelope
-from terang.values.act import open_act
-from terang.values.errors import CodecError, SignatureError, StoreError, TerangError
-from terang.values.reading import READINGS, Lost, Readings, TimeFix, decode_body
-from terang.values.record import ACT, ENVELOPE, KINDS, leaf_hash
+from terang.values.act import Act, open_act
+from terang.values.errors import CodecError, SignatureError, TerangError
+from terang.values.reading import READINGS, Event, Lost, Readings, TimeFix, decode_body
+from terang.values.record import ENVELOPE, KINDS, leaf_hash
 from terang.values.signing import is_signed_by
+from terang.verify.envelopes import Opened
+from terang.verify.order import EpochOrder
+from terang.verify.plausible import implausible
 
-__all__ = ["Stated", "check_records"]
+__all__ = ["Decision", "Stated", "StatedLoss", "check_records"]
 
 _CHUNK = 5000
+_EVERYTHING = 1 << 62
+# whatever a value of another type, put there by hand, may do to code that reads it
+_ALTERED = (TerangError, TypeError, ValueError, OverflowError, AttributeError, KeyError, IndexError)
+
+
+class Decision(NamedTuple):
+    """What a person decided of a provisional step: the energy [mWh], the act's place in the log, who (0: the command
+    line) and when.
+    """
+
+    counted_mwh: int
+    position: int
+    person: int
+    at_ms: int
+
+
+class StatedLoss(NamedTuple):
+    """A lost record with the meter that it came by and when it came."""
+
+    lost: Lost
+    meter_id: int
+    received_ms: int
 
 
 @dataclass(slots=True)
 class Stated:
-    """What the log itself says beside readings, gathered while its records are read.
+    """What the log itself says, gathered while its records are read.
 
-    `readings`: meter -> how many envelopes with readings it has. `late_dated`: readings that were signed without UTC,
-    as (record, epoch, meter, uptime, body's bytes). `fixes`: epoch -> every (uptime, UTC) that its time records tie.
-    `decided`: what people decided of provisional steps. `lost`: record -> what was declared lost. `adopted`: device ->
-    the public key of its adoption.
+    `readings`: meter -> how many envelopes with readings it has. `heard`: meter -> when the newest came. `late_dated`:
+    readings that were signed without UTC, as (record, epoch, meter, uptime, attested by, body's bytes). `fixes`: epoch
+    -> every (uptime, UTC) that its time records tie. `decided`: (meter, from, to, provisional, reason) of a step -> the
+    decision. `lost`: record -> what was declared lost. `adopted` and `revoked`: device -> (public key, when), when.
+    `signed`: meter -> record -> (UTC, columns) where the row that pages read is another one or gone. `missing`: meter
+    -> how many rows are gone. `unsure`: records of which nobody can say any more what they were.
     """
 
     readings: Counter[int] = field(default_factory=Counter)
-    late_dated: list[tuple[int, int, int, int, bytes]] = field(default_factory=list)
-    fixes: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
-    decided: dict[tuple[int, int, int, str], int] = field(default_factory=dict)
-    lost: dict[int, Lost] = field(default_factory=dict)
-    adopted: dict[bytes, bytes] = field(default_factory=dict)
+    heard: dict[int, int] = field(default_factory=dict)
+    late_dated: list[tuple[int, int, int, int, int, bytes]] = field(default_factory=list)
+    fixes: dict[int, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
+    decided: dict[tuple[int, int, int, int, str], Decision] = field(default_factory=dict)
+    lost: dict[int, StatedLoss] = field(default_factory=dict)
+    adopted: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)
+    revoked: dict[bytes, int] = field(default_factory=dict)
+    signed: dict[int, dict[int, tuple[int, Readings]]] = field(default_factory=lambda: defaultdict(dict))
+    missing: Counter[int] = field(default_factory=Counter)
+    unsure: set[int] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -43,50 +76,61 @@ class _Check:
     store: StoreReader
     data_of: Callable[[int], bytes]
     findings: Findings
-    devices: dict[int, tuple[bytes, bytes]]
-    epochs: dict[int, tuple[int, bytes]]
-    meters: dict[int, tuple[int, int]]
+    kits: Mapping[str, Kit]
+    devices: dict[bytes, tuple[int, bytes]]  # 16 bytes of id -> row and key
+    epochs: dict[tuple[int, bytes], int]  # device's row and epoch -> row
+    meters: dict[tuple[int, int], tuple[int, str]]  # device's row and address -> row and kit
     platform_key: bytes
-    stated: Stated
+    orders: dict[int, EpochOrder] = field(default_factory=lambda: defaultdict(EpochOrder))
+    stated: Stated = field(default_factory=Stated)
 
 
 def check_records(
-    store: StoreReader, data_of: Callable[[int], bytes], findings: Findings, progress: Progress
+    store: StoreReader,
+    data_of: Callable[[int], bytes],
+    kits: Mapping[str, Kit],
+    findings: Findings,
+    progress: Progress,
 ) -> tuple[list[bytes], Stated]:
     """The leaf hashes of all records, computed from their bytes, and what the records state.
 
-    `data_of` reads the bytes that the store has let go of from the chain.
+    `data_of` reads the bytes that the store has let go of from the chain; it is asked in the order of the log.
     """
     check = _Check(
         store=store,
         data_of=data_of,
         findings=findings,
-        devices={row[0]: (row[1], row[2]) for row in store.rows("SELECT id, key_id, public_key FROM device")},
-        epochs={row[0]: (row[1], row[2]) for row in store.rows("SELECT id, device_id, epoch FROM epoch")},
-        meters={row[0]: (row[1], row[2]) for row in store.rows("SELECT id, device_id, address FROM meter")},
+        kits=kits,
+        devices={row[1]: (row[0], row[2]) for row in store.rows("SELECT id, key_id, public_key FROM device")},
+        epochs={(row[1], row[2]): row[0] for row in store.rows("SELECT id, device_id, epoch FROM epoch")},
+        meters={row[:2]: row[2:] for row in store.rows("SELECT device_id, address, id, kit FROM meter")},  # type: ignore[misc]
         platform_key=bytes.fromhex(store.setting("platform_key")),
-        stated=Stated(),
     )
     size = store.rows("SELECT coalesce(max(position), -1) + 1 FROM record")[0][0]
     leaves: list[bytes] = []
     for row in _rows(store):
         while len(leaves) < row[0]:
             findings.add("record", f"record {len(leaves)}", "is missing")
+            check.stated.unsure.add(len(leaves))
             leaves.append(bytes(32))
         leaves.append(_check_record(check, row))
         if row[0] % _CHUNK == 0:
             progress("records", row[0], size)
+            for order in check.orders.values():
+                order.anchor(_EVERYTHING)  # it need not remember where what is contiguous stands
     progress("records", size, size)
     _check_late_dated(check)
-    _check_keys(check)
+    _check_devices(check)
+    _check_epochs(check)
     return leaves, check.stated
 
 
 def _rows(store: StoreReader) -> Iterator[tuple[Any, ...]]:
     position = 0
     while rows := store.rows(
-        "SELECT r.position, r.kind, r.leaf, h.data, r.epoch_id, r.sequence, r.variant, r.meter_id, r.state, r.reason"
-        " FROM record r LEFT JOIN held h ON h.position = r.position WHERE r.position >= ? ORDER BY r.position LIMIT ?",
+        "SELECT r.position, r.kind, r.leaf, h.data, r.received_ms, r.epoch_id, r.sequence, r.variant, r.meter_id,"
+        " r.state, r.reason FROM record r LEFT JOIN held h ON h.position = r.position WHERE r.position >= ?"
+        " ORDER BY r.position LIMIT ?",
         (position, _CHUNK),
     ):
         yield from rows
@@ -94,121 +138,181 @@ def _rows(store: StoreReader) -> Iterator[tuple[Any, ...]]:
 
 
 def _check_record(check: _Check, row: tuple[Any, ...]) -> bytes:
-    """The leaf hash of a record's bytes; what differs becomes a finding."""
-    position, kind, leaf, data, *columns = row
-    name = f"record {position}"
+    """The record's leaf hash; what differs becomes a finding.
+
+    Of bytes and leaf hash that do not go together those are believed that are signed.
+    """
+    position, leaf = row[0], row[2]
+    try:
+        return _check_bytes(check, *row)
+    except _ALTERED as error:
+        check.findings.add("record", f"record {position}", str(error) or "cannot be read")
+        check.stated.unsure.add(position)
+        return leaf if isinstance(leaf, bytes) and len(leaf) == len(bytes(32)) else bytes(32)
+
+
+def _check_bytes(
+    check: _Check, position: int, kind: int, leaf: bytes, data: bytes | None, received_ms: int, *columns: Any
+) -> bytes:
     if kind not in KINDS:
-        check.findings.add("record", name, f"has a kind that does not exist: {kind}")
-        return bytes(leaf)
+        raise CodecError(f"has a kind that does not exist: {kind}")
     try:
         data = check.data_of(position) if data is None else data
     except TerangError as error:
-        check.findings.add("record", name, f"its bytes cannot be read back: {error}")
-        return bytes(leaf)
+        raise CodecError(f"its bytes cannot be read back: {error}") from error
     found = leaf_hash(kind, data)
     if found != leaf:
-        check.findings.add("record", name, "its bytes do not give its leaf hash: one of the two was altered")
-    try:
-        if kind == ENVELOPE:
-            _check_envelope(check, position, data, columns)
-        elif kind == ACT:
-            _take_act(check, data)
-    except (CodecError, SignatureError, StoreError) as error:
-        check.findings.add("record", name, str(error))
+        check.findings.add(
+            "record", f"record {position}", "its bytes do not give its leaf hash: one of the two was altered"
+        )
+    if kind == ENVELOPE:
+        _check_envelope(check, position, data, found, received_ms, columns)
+    else:
+        _take_act(check, position, open_act(check.platform_key, data))
+        if columns != (None, None, None, None, ACCEPTED, None):
+            raise CodecError("is an act of the platform, and stands under a device")
     return found
 
 
-def _check_envelope(check: _Check, position: int, data: bytes, columns: list[Any]) -> None:
-    epoch_id, sequence, _variant, meter_id, state, reason = columns
+def _check_envelope(
+    check: _Check, position: int, data: bytes, leaf: bytes, received_ms: int, columns: tuple[Any, ...]
+) -> None:
+    epoch_id, sequence, variant, meter_id, state, reason = columns
     payload, signature = envelope.split(data)
     fields, body_at = envelope.split_payload(payload)
-    kind, device, epoch, number, _previous, address, _attested, uptime_ms, utc_ms, _clock = fields
+    device_id, public_key = check.devices.get(fields[1], (0, b""))
+    if not is_signed_by(public_key, payload, signature):
+        raise SignatureError("is not signed with the key of a device that was adopted")
+    known_epoch = check.epochs.get((device_id, fields[2]), 0)
+    known_meter, kit = check.meters.get((device_id, fields[5]), (0, ""))
     name = f"record {position}"
-    known = {key_id: (row_id, public) for row_id, (key_id, public) in check.devices.items()}.get(device)
-    if known is None or not is_signed_by(known[1], payload, signature):
-        check.findings.add("record", name, "is not signed with the key of a device that was adopted")
-        return
-    if check.epochs.get(epoch_id) != (known[0], epoch) or sequence != number:
+    if (epoch_id, sequence) != (known_epoch, fields[3]):
         check.findings.add("record", name, "stands under another epoch or sequence than was signed")
-    if check.meters.get(meter_id) != (known[0], address):
+    if meter_id != known_meter:
         check.findings.add("record", name, "stands under another meter than was signed")
-    if state == IMPLAUSIBLE and not reason:
-        check.findings.add("record", name, "was set aside as implausible without a reason")
-    if state == ACCEPTED:
-        body, _ = decode_body(kind, payload, body_at)
-        stated = check.stated
-        if isinstance(body, Readings):
-            stated.readings[meter_id] += 1
-            raw = payload[body_at:]
-            if utc_ms is None:
-                stated.late_dated.append((position, epoch_id, meter_id, uptime_ms, raw))
-            else:
-                _check_reading(check, position, meter_id, utc_ms, body, raw)
-        elif isinstance(body, Lost):
-            stated.lost[position] = body
-        elif isinstance(body, TimeFix):
-            _take_fix(check, epoch_id, body)
+    body, fault = _body_of(fields[0], payload, body_at)
+    opened = Opened(data, payload, body_at, leaf, *(*fields, body, fault))
+    why = fault or implausible(opened, body, check.kits[kit].quantities, received_ms)
+    wanted = FORKED if variant else IMPLAUSIBLE if why else ACCEPTED
+    if (state, reason) != (wanted, why):
+        detail = f"is kept as {STATES[state] if state in range(len(STATES)) else state} ({reason}),"
+        check.findings.add("record", name, f"{detail} and by what was signed it is {STATES[wanted]} ({why})")
+    if wanted != FORKED:
+        check.orders[known_epoch].take(fields[3], position)
+    if wanted == ACCEPTED:
+        _take_body(check, position, opened, (known_epoch, known_meter, received_ms))
+
+
+def _body_of(kind: int, payload: bytes, at: int) -> tuple[Readings | Lost | TimeFix | Event | None, str | None]:
+    """The body, or what is wrong with it, in the words of the envelope's opener."""
+    try:
+        body, end = decode_body(kind, payload, at)
+    except CodecError as error:
+        return None, f"broken: {error}"
+    return (body, None) if end == len(payload) else (None, "broken: there are bytes after the body")
+
+
+def _take_body(check: _Check, position: int, opened: Opened, place: tuple[int, int, int]) -> None:
+    epoch_id, meter_id, received_ms = place
+    stated, body = check.stated, opened.body
+    if isinstance(body, Readings):
+        stated.readings[meter_id] += 1
+        stated.heard[meter_id] = received_ms
+        raw = opened.payload[opened.body_at :]
+        if opened.utc_ms is None:
+            row = (position, epoch_id, meter_id, opened.uptime_ms, opened.attested_by, raw)
+            stated.late_dated.append(row)
+        else:
+            _check_reading(check, position, meter_id, opened.utc_ms, (opened.attested_by, body, raw))
+    elif isinstance(body, (Lost, TimeFix)):
+        device_id = check.devices[opened.device][0]
+        told = check.epochs.get((device_id, body.epoch), 0)
+        if isinstance(body, TimeFix):
+            stated.fixes[told].append((body.uptime_ms, body.utc_ms))
+        else:
+            stated.lost[position] = StatedLoss(body, meter_id, received_ms)
+            check.orders[told].close(body.first_sequence, body.end_sequence, position)
 
 
 def _check_reading(
-    check: _Check, position: int, meter_id: int, first_ms: int, body: Readings, raw: bytes
+    check: _Check, position: int, meter_id: int, first_ms: int, said: tuple[int, Readings, bytes]
 ) -> None:
     """The row that pages read must be the signed columns at the signed time."""
-    name = f"readings of meter {meter_id} in record {position}"
+    if _is_stored(check, position, meter_id, first_ms, said):
+        return
+    check.stated.signed[meter_id][position] = (first_ms, said[1])
+    check.findings.add(
+        "reading", f"readings of meter {meter_id} in record {position}", "are missing, or are not what was signed"
+    )
+    rows = check.store.rows("SELECT meter_id FROM reading WHERE position=?", (position,))
+    if (meter_id,) not in rows:
+        check.stated.missing[meter_id] += 1
+
+
+def _is_stored(check: _Check, position: int, meter_id: int, first_ms: int, said: tuple[int, Readings, bytes]) -> bool:
+    attested_by, body, raw = said
     rows = check.store.rows(
-        "SELECT last_ms, count, body FROM reading WHERE meter_id=? AND first_ms=? AND position=?",
+        "SELECT last_ms, count, attested_by, body FROM reading WHERE meter_id=? AND first_ms=? AND position=?",
         (meter_id, first_ms, position),
     )
-    if not rows:
-        check.findings.add("reading", name, "are missing, or stand at another time or meter than was signed")
-    elif rows[0] != (first_ms + body.offsets_ms[-1], len(body.offsets_ms), raw):
-        check.findings.add("reading", name, "differ from what was signed")
-
-
-def _take_fix(check: _Check, epoch_id: int, fix: TimeFix) -> None:
-    device_id = check.epochs[epoch_id][0]
-    for known_id, (known_device, known_epoch) in check.epochs.items():
-        if (known_device, known_epoch) == (device_id, fix.epoch):
-            check.stated.fixes.setdefault(known_id, []).append((fix.uptime_ms, fix.utc_ms))
+    return rows == [(first_ms + body.offsets_ms[-1], len(body.offsets_ms), attested_by, raw)]
 
 
 def _check_late_dated(check: _Check) -> None:
     """Readings that were signed without UTC: undated still, or at a time that a signed time record gives."""
-    for position, epoch_id, meter_id, uptime_ms, raw in check.stated.late_dated:
-        name = f"readings of meter {meter_id} in record {position}"
-        row = (meter_id, uptime_ms, raw)
-        if check.store.rows("SELECT meter_id, uptime_ms, body FROM undated WHERE position=?", (position,)) == [row]:
+    for position, epoch_id, meter_id, uptime_ms, attested_by, raw in check.stated.late_dated:
+        row = (epoch_id, meter_id, uptime_ms, attested_by, raw)
+        if check.store.rows(
+            "SELECT epoch_id, meter_id, uptime_ms, attested_by, body FROM undated WHERE position=?", (position,)
+        ) == [row]:
             continue
         body: Readings = decode_body(READINGS, raw, 0)[0]
-        times = [utc + uptime_ms - uptime for uptime, utc in check.stated.fixes.get(epoch_id, [])]
-        found = [
-            rows[0]
-            for first_ms in times
-            if (
-                rows := check.store.rows(
-                    "SELECT first_ms, last_ms, body FROM reading WHERE meter_id=? AND first_ms=? AND position=?",
-                    (meter_id, first_ms, position),
-                )
-            )
-        ]
-        if not any(row == (row[0], row[0] + body.offsets_ms[-1], raw) for row in found):
+        times = {utc + uptime_ms - uptime for uptime, utc in check.stated.fixes[epoch_id]}
+        said = (attested_by, body, raw)
+        if not any(_is_stored(check, position, meter_id, first_ms, said) for first_ms in times):
+            name = f"readings of meter {meter_id} in record {position}"
             check.findings.add("reading", name, "are neither undated nor at a time that a signed time record gives")
+            rows = check.store.rows("SELECT 1 FROM reading WHERE meter_id=? AND position=?", (meter_id, position))
+            rows += check.store.rows("SELECT 1 FROM undated WHERE meter_id=? AND position=?", (meter_id, position))
+            check.stated.missing[meter_id] += not rows
 
 
-def _take_act(check: _Check, data: bytes) -> None:
-    act = open_act(check.platform_key, data)
+def _take_act(check: _Check, position: int, act: Act) -> None:
+    stated = check.stated
     if act.name == "adopt_device":
         key_id, public_key = act.values
-        check.stated.adopted[bytes(key_id)] = bytes(public_key)  # type: ignore[arg-type]
+        stated.adopted[bytes(key_id)] = (bytes(public_key), act.at_ms)  # type: ignore[arg-type]
+    elif act.name == "revoke_device":
+        stated.revoked[bytes(act.values[0])] = act.at_ms  # type: ignore[arg-type]
     elif act.name == "decide_step":
-        key_id, address, from_ms, to_ms, _provisional, reason, counted = act.values
-        for meter_id, (device_id, known_address) in check.meters.items():
-            if (check.devices[device_id][0], known_address) == (key_id, address):
-                check.stated.decided[meter_id, int(from_ms), int(to_ms), str(reason)] = int(counted)
+        key_id, address, from_ms, to_ms, provisional, reason, counted = act.values
+        device_id = check.devices.get(bytes(key_id), (0, b""))[0]  # type: ignore[arg-type]
+        meter_id = check.meters.get((device_id, int(address)), (0, ""))[0]
+        step = (meter_id, int(from_ms), int(to_ms), int(provisional), str(reason))
+        stated.decided[step] = Decision(int(counted), position, act.person, act.at_ms)
 
 
-def _check_keys(check: _Check) -> None:
+def _check_devices(check: _Check) -> None:
     """A device's key must be the one whose adoption stands in the log, or anybody's readings could be slipped in."""
-    for key_id, public_key in check.devices.values():
-        if envelope.device_id(public_key) != key_id or check.stated.adopted.get(key_id) != public_key:
-            check.findings.add("device", key_id.hex(), "its public key is not the one whose adoption stands in the log")
+    adopted, findings = check.stated.adopted, check.findings
+    for key_id, public_key, adopted_ms, revoked_ms in check.store.rows(
+        "SELECT key_id, public_key, adopted_ms, revoked_ms FROM device"
+    ):
+        name = key_id.hex() if isinstance(key_id, bytes) else str(key_id)
+        if adopted.get(key_id, (None, 0))[0] != public_key or envelope.device_id(public_key) != key_id:
+            findings.add("device", name, "its public key is not the one whose adoption stands in the log")
+        elif adopted[key_id][1] != adopted_ms or check.stated.revoked.get(key_id) != revoked_ms:
+            findings.add("device", name, "was adopted or revoked at another time than stands in the log")
+    for key_id in adopted.keys() - check.devices.keys():
+        findings.add("device", key_id.hex(), "is missing, although its adoption stands in the log")
+
+
+def _check_epochs(check: _Check) -> None:
+    """How far each epoch has come: what receipts and the list of gaps say."""
+    if check.stated.unsure:
+        return  # where records are altered or gone nobody can say it
+    for epoch_id, stored_end, anchored_end in check.store.rows("SELECT id, stored_end, anchored_end FROM epoch"):
+        wanted = check.orders[epoch_id].stored_end
+        if stored_end != wanted or not 0 <= anchored_end <= wanted:
+            detail = f"is stored up to {stored_end} and anchored up to {anchored_end}; the log has it up to {wanted}"
+            check.findings.add("epoch", f"epoch {epoch_id}", detail)

@@ -20,6 +20,7 @@ __all__ = [
 
 PINGREQ = b"\xc0\x00"
 _LIMIT = 1 << 21
+_TOPICS = 10_000  # of devices that spoke lately; decoding their names is a tenth of the work
 
 
 class Connack(NamedTuple):
@@ -79,12 +80,12 @@ class Parser:
     """Cuts a stream of bytes into packets."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._rest = b""
+        self._topics: dict[bytes, str] = {}
 
     def feed(self, data: bytes) -> list[Connack | Suback | Publish]:
         """The packets that are complete with `data`; BrokerError where the stream is not MQTT."""
-        buffer = self._buffer
-        buffer += data
+        buffer = self._rest + data if self._rest else data
         packets: list[Connack | Suback | Publish] = []
         at, end = 0, len(buffer)
         while end - at >= 2:
@@ -98,17 +99,30 @@ class Parser:
             first = buffer[at]
             kind = first >> 4
             if kind == 3:
-                packets.append(_read_publish(first, bytes(buffer[body : body + length])))
+                packets.append(self._read_publish(first, buffer, body, body + length))
             elif kind == 2:
                 packets.append(Connack(bool(buffer[body] & 1), buffer[body + 1]))
             elif kind == 9:
-                packets.append(Suback(buffer[body] << 8 | buffer[body + 1], bytes(buffer[body + 2 : body + length])))
+                packets.append(Suback(buffer[body] << 8 | buffer[body + 1], buffer[body + 2 : body + length]))
             at = body + length
-        del buffer[:at]
+        self._rest = buffer[at:]
         return packets
 
+    def _read_publish(self, first: int, data: bytes, at: int, end: int) -> Publish:
+        topic_end = at + 2 + (data[at] << 8 | data[at + 1])
+        raw = data[at + 2 : topic_end]
+        topic = self._topics.get(raw)
+        if topic is None:
+            topic = raw.decode("utf-8", "replace")
+            if len(self._topics) < _TOPICS:
+                self._topics[raw] = topic
+        if first & 0x06:
+            packet_id = data[topic_end] << 8 | data[topic_end + 1]
+            return Publish(topic, data[topic_end + 2 : end], packet_id)
+        return Publish(topic, data[topic_end:end], 0)
 
-def _long_length(buffer: bytearray, at: int) -> tuple[int, int]:
+
+def _long_length(buffer: bytes, at: int) -> tuple[int, int]:
     """(length, where the body begins); 0 for the second while the length itself is not complete."""
     length = shift = 0
     for i in range(at + 1, min(at + 5, len(buffer))):
@@ -121,14 +135,6 @@ def _long_length(buffer: bytearray, at: int) -> tuple[int, int]:
     if len(buffer) - at >= 5:
         raise BrokerError("what the broker sent is not MQTT")
     return 0, 0
-
-
-def _read_publish(first: int, body: bytes) -> Publish:
-    end = 2 + (body[0] << 8 | body[1])
-    topic = body[2:end].decode("utf-8", "replace")
-    if first & 0x06:
-        return Publish(topic, body[end + 2 :], body[end] << 8 | body[end + 1])
-    return Publish(topic, body[end:], 0)
 
 
 def _text(text: str) -> bytes:

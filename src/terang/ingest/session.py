@@ -6,7 +6,7 @@ Receipts need no guarantee of the broker's: a device that misses one learns the 
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 from terang.ingest import packets
 from terang.values.errors import BrokerError
@@ -120,9 +120,7 @@ class Session(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: the connection is up."""
-        if not isinstance(transport, asyncio.Transport):
-            raise BrokerError("the connection to the broker is not a stream")
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's streams do not inherit asyncio's
 
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes came."""

@@ -164,8 +164,8 @@ class Anchorer:
             )
         if self._signing.last.size < cut:
             raise LedgerError(
-                f"{cut} records were signed, and the signing state knows of {self._signing.last.size} only: it was lost or"
-                " is an older copy. Nothing is signed until the newest one is back; take it from a backup"
+                f"{cut} records were signed, and the signing state knows of {self._signing.last.size} only: it was lost,"
+                " or is an older copy. Nothing is signed until the newest one is back; take it from a backup"
             )
         if (signed := self._signing.last).size and root_hash(self._nodes, signed.size) != signed.root:
             raise LogForked(

@@ -45,7 +45,8 @@ def open_checkpoint(note: str, public_key: bytes) -> Checkpoint:
     """The checkpoint of a note that this key signed; ProofError where it is not one. Other signatures are allowed."""
     body, separator, signatures = note.partition("\n\n")
     lines = body.split("\n")
-    if not separator or len(lines) < 4 or not lines[0] or not lines[3].startswith("time "):
+    is_note = bool(separator) and signatures.endswith("\n")
+    if not is_note or len(lines) < 4 or not lines[0] or not lines[3].startswith("time "):
         raise ProofError("this is not a checkpoint of a Terang log")
     try:
         root = base64.b64decode(lines[2], validate=True)
@@ -70,7 +71,7 @@ def _key_hash(origin: str, public_key: bytes) -> bytes:
 def _verifies(encoded: str, key_hash: bytes, public_key: bytes, text: str) -> bool:
     try:
         raw = base64.b64decode(encoded, validate=True)
-        if len(raw) != 68 or raw[:4] != key_hash:
+        if len(raw) != 68 or raw[:4] != key_hash or len(public_key) != 32:
             return False
         bindings.crypto_sign_open(raw[4:] + text.encode(), public_key)
     except (BadSignatureError, ValueError, binascii.Error):

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple, Protocol
 
 from terang.ledger.chain import Receipt
 from terang.ledger.checkpoint import Checkpoint, open_checkpoint
-from terang.ledger.contract import decode_anchor_call
+from terang.ledger.contract import decode_anchor_call, decode_anchored
 from terang.ledger.merkle import inclusion_path, verify_inclusion
 from terang.ledger.tiles import LeafSource, TiledNodes
 from terang.values.act import CONTEXT as ACT_CONTEXT
-from terang.values.envelope import SIGNING_CONTEXT, Envelope, decode_payload, device_id
+from terang.values.envelope import SIGNING_CONTEXT, Envelope, decode_payload, device_id, split_payload
 from terang.values.errors import ChainCorrupt, CodecError, ProofError, SignatureError
 from terang.values.record import ACT, ENVELOPE, KINDS, leaf_hash
 from terang.values.signing import open_statement
@@ -109,18 +109,23 @@ def check_proof(document: object) -> Checked:
 
 
 def check_signature(document: object) -> Envelope | None:
-    """The first step alone: the envelope that the document's record is, None for an act; ProofError where it is not
-    signed with the key that the document names.
+    """The first step alone: the envelope that the document's record is, None for an act and for one whose body nobody
+    can read; ProofError where it is not signed with the key that the document names.
     """
     subject = _read(document)[0]
     try:
         payload = open_statement(subject.public_key, subject.data, _CONTEXTS[subject.kind])
-        fields = decode_payload(payload) if subject.kind == ENVELOPE else None
+        head = split_payload(payload)[0] if subject.kind == ENVELOPE else None
     except (CodecError, SignatureError) as error:
         raise ProofError(f"the record is not signed with its key: {error}") from error
-    if fields is not None and fields.device != device_id(subject.public_key):
+    if head is None:
+        return None
+    if head[1] != device_id(subject.public_key):
         raise ProofError("the record names another device than its key")
-    return fields
+    try:
+        return decode_payload(payload)
+    except CodecError:
+        return None  # signed, and set aside because its body cannot be read
 
 
 def check_anchor(checked: Checked, chain: ChainReader) -> None:
@@ -141,8 +146,12 @@ def check_anchor(checked: Checked, chain: ChainReader) -> None:
         raise ProofError(f"what the chain holds there is no anchor: {error}") from error
     if (receipt.block_number, receipt.block_hash.hex()) != (anchor.block_number, anchor.block_hash):
         raise ProofError("the chain holds the transaction in another block")
-    if (call.new_size, call.root) != (checked.checkpoint.size, checked.checkpoint.root):
+    said = (checked.checkpoint.size, checked.checkpoint.root)
+    if (call.new_size, call.root) != said:
         raise ProofError("the chain's root for this size is not the checkpoint's")
+    events = [decode_anchored(log) for log in receipt.logs if log.address.hex() == anchor.contract]
+    if said not in [(event.new_size, event.root) for event in events if event is not None]:
+        raise ProofError("the contract that the proof names has not taken this root in that transaction")
 
 
 def _read(document: object) -> _Parsed:
@@ -158,7 +167,7 @@ def _parse(document: object) -> _Parsed:
     record = document["record"]
     kinds = {word: kind for kind, word in KINDS.items()}
     subject = Subject(
-        int(record["position"]),
+        _whole(record["position"]),
         kinds[record["kind"]],
         bytes.fromhex(record["data"]),
         bytes.fromhex(record["public_key"]),
@@ -169,5 +178,22 @@ def _parse(document: object) -> _Parsed:
         [bytes.fromhex(node) for node in document["path"]],
         str(document["checkpoint"]),
         bytes.fromhex(document["checkpoint_key"]),
-        AnchorClaim(**anchor) if anchor else None,
+        None if anchor is None else _claim(anchor),
     )
+
+
+def _claim(anchor: dict[str, Any]) -> AnchorClaim:
+    bytes.fromhex(anchor["transaction"])
+    return AnchorClaim(
+        _whole(anchor["chain_id"]),
+        str(anchor["contract"]),
+        anchor["transaction"],
+        _whole(anchor["block_number"]),
+        str(anchor["block_hash"]),
+    )
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is not a whole number")
+    return value

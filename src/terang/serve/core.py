@@ -33,7 +33,7 @@ from terang.values.command import Answer, Ask, Done, Live
 from terang.values.errors import StoreError, TerangError
 from terang.values.signing import KeyPair
 from terang.verify.envelopes import Opened, Refusal
-from terang.verify.signatures import check_claims
+from terang.verify.signatures import check_packed, pack_claims
 
 __all__ = ["run_core"]
 
@@ -90,10 +90,10 @@ class _Core:
         messages = [message.data for message in arrived]
         if len(messages) < _MANY:
             return await loop.run_in_executor(self._opening, opening.open, messages)
-        found = await loop.run_in_executor(self._opening, opening.read, messages)
+        found = opening.read(messages)  # another thread would only wait for Python's lock
         claims = [one[1] for one in found if not isinstance(one, Refusal)]
-        verdicts = await loop.run_in_executor(self._checkers, check_claims, claims)
-        return await loop.run_in_executor(self._opening, opening.admit, found, verdicts)
+        verdicts = await loop.run_in_executor(self._checkers, check_packed, pack_claims(claims))
+        return opening.admit(found, verdicts)
 
     async def _accept(self, arrived: list[Arrived], opened: list[Opened | Refusal]) -> Outcome:
         outcome = await self._in_writer(lambda: self.pipeline.accept(arrived, opened))

@@ -35,11 +35,13 @@ class StoredBatch(NamedTuple):
     block_hash: bytes | None
     transaction_index: int | None
     anchored_ms: int | None
+    made_ms: int
+    size_bytes: int
 
 
 _BATCH = (
     "SELECT b.id, b.old_size, b.new_size, b.root, h.proof, b.checkpoint, h.data, h.raw_transaction, b.transaction_hash,"
-    " b.block_number, b.block_hash, b.transaction_index, b.anchored_ms FROM batch b"
+    " b.block_number, b.block_hash, b.transaction_index, b.anchored_ms, b.made_ms, b.bytes FROM batch b"
     " LEFT JOIN batch_held h ON h.old_size = b.old_size"
 )
 

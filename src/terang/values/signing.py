@@ -8,6 +8,9 @@ from terang.values.errors import SignatureError
 
 __all__ = ["KeyPair", "is_signed_by", "open_statement", "sign_statement"]
 
+_KEY_SIZE = 32
+_SIGNATURE_SIZE = 64
+
 
 class KeyPair:
     """An Ed25519 key: the 32-byte `seed` is the secret, `public` is what others check with."""
@@ -38,6 +41,8 @@ def is_signed_by(
     public_key: bytes, payload: bytes, signature: bytes, context: bytes = envelope.SIGNING_CONTEXT
 ) -> bool:
     """Whether `signature` over `payload` under `context` was made with this key."""
+    if len(public_key) != _KEY_SIZE or len(signature) != _SIGNATURE_SIZE:
+        return False  # libsodium would read beyond a shorter key
     try:
         bindings.crypto_sign_open(signature + envelope.signing_input(payload, context), public_key)
     except (BadSignatureError, ValueError):

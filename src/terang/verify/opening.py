@@ -18,11 +18,11 @@ class GroupOpener:
         return [self._opener.read(data) for data in messages]
 
     def admit(
-        self, found: Sequence[tuple[Opened, Claim] | Refusal], verdicts: Sequence[bool]
+        self, found: Sequence[tuple[Opened, Claim] | Refusal], verdicts: Sequence[bool] | bytes
     ) -> list[Opened | Refusal]:
         """The envelopes, once the signatures of those that were not refused are checked, in their order."""
         verdict = iter(verdicts)
-        return [self._opener.admit(one, is_signed=type(one) is not Refusal and next(verdict)) for one in found]
+        return [self._opener.admit(one, is_signed=type(one) is not Refusal and bool(next(verdict))) for one in found]
 
     def open(self, messages: Sequence[bytes]) -> list[Opened | Refusal]:
         """All three at once, in this thread."""

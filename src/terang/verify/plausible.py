@@ -12,6 +12,8 @@ __all__ = ["EARLIEST_MS", "FUTURE_MS", "LATEST_MS", "implausible", "is_plausible
 EARLIEST_MS = 1_704_067_200_000  # 2024-01-01: before Terang existed, so a clock that was never set
 LATEST_MS = 4_102_444_800_000  # 2100-01-01
 FUTURE_MS = 24 * 3_600_000  # a device may be a day ahead of us before one of the two must be wrong
+_RANGES = {known.code: (known.minimum, known.maximum) for known in quantity.QUANTITIES}
+_NOTHING = (1, 0)  # the range of a quantity that is not known: nothing lies in it
 _LOST_LIMIT = 1 << 32
 _SPAN_MS = 3_600_000
 _EPOCH_LIMIT_MS = 10 * 366 * 86_400_000  # no device runs longer than ten years without a restart
@@ -62,15 +64,20 @@ def _wrong_time(utc_ms: int, now_ms: int) -> str | None:
     return None
 
 
+def _wrong_value(code: int, column: tuple[int, ...]) -> str:
+    known = quantity.BY_CODE.get(code)
+    if known is None:
+        return f"quantity: code {code} is not known"
+    worst = max(column) if max(column) > known.maximum else min(column)
+    return f"{known.name}: {worst} {known.unit} is outside {known.minimum} to {known.maximum}"
+
+
 def _wrong_values(body: Readings, needed: Sequence[int]) -> str | None:
     columns = body.columns
     for code, column in columns.items():
-        known = quantity.BY_CODE.get(code)
-        if known is None:
-            return f"quantity: code {code} is not known"
-        if max(column) > known.maximum or min(column) < known.minimum:
-            worst = max(column) if max(column) > known.maximum else min(column)
-            return f"{known.name}: {worst} {known.unit} is outside {known.minimum} to {known.maximum}"
+        least, most = _RANGES.get(code, _NOTHING)
+        if min(column) < least or max(column) > most:
+            return _wrong_value(code, column)
     for code in needed:
         if code not in columns:
             return f"{quantity.BY_CODE[code].name}: missing, and this meter's kit needs it"

@@ -36,10 +36,9 @@ def ticks_of(record: RecordDetail, proof: Proof | None) -> dict[str, str]:
     if proof is None:
         return {"signed": WAITING, "logged": WAITING, "anchored": WAITING}
     in_block = record.block_number is not None or proof.block_number is not None
-    covered = proof.size is not None and proof.size > record.position
     return {
         "signed": HELD if proof.signed else BROKEN,
-        "logged": HELD if proof.logged else BROKEN if covered else WAITING,
+        "logged": HELD if proof.logged else BROKEN,
         "anchored": HELD if proof.anchored else BROKEN if in_block and not proof.unasked else WAITING,
     }
 

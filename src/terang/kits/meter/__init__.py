@@ -21,6 +21,8 @@ def _fold(state: State | None, stretch: Stretch) -> Fold:
     state, found = model.advance(
         state or (), stretch.times_ms, counters, columns.get(quantity.VOLTAGE_MV, ()), model.POWER_MW_MAX
     )
+    if not found:
+        return Fold(state, (), (), len(state) == model.REGULAR_SIZE)
     # a regular state has four numbers; a reading that is left out makes it irregular until two neighbours agree
     steps = tuple([Step._make(step) for step in found])
     return Fold(state, steps, _tell(steps), len(state) == model.REGULAR_SIZE)
