@@ -11,7 +11,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from terang.values.errors import SettingError
 
-__all__ = ["HELP", "Settings", "load_settings", "save_settings"]
+__all__ = ["HELP", "Settings", "load_settings", "running_settings", "save_running"]
+
+_RUNNING = "running.toml"
 
 HELP = {
     "site_name": "what the pages call the house",
@@ -22,6 +24,8 @@ HELP = {
     "broker_port": "the port there",
     "web_host": "where the pages are served; 0.0.0.0 for phones on the network",
     "web_port": "the port there",
+    "web_https": "true when people reach the pages over https, behind a reverse proxy that ends it",
+    "web_proxies": "addresses of reverse proxies whose X-Forwarded-For is believed, with commas between",
     "rpc_port": "where the embedded chain answers read-only JSON-RPC on loopback; 0 for nowhere",
     "chain": "embedded, or the JSON-RPC URL or IPC path of a node",
     "chain_period_s": "the least time between two blocks of the embedded chain",
@@ -43,6 +47,8 @@ class Settings:
     broker_port: int = 1883
     web_host: str = "127.0.0.1"
     web_port: int = 8080
+    web_https: bool = False
+    web_proxies: str = ""
     rpc_port: int = 8545
     chain: str = "embedded"
     chain_period_s: int = 1
@@ -99,18 +105,32 @@ class Settings:
 
 def load_settings(data: Path, environment: Mapping[str, str] | None = None, **given: Any) -> Settings:
     """The settings of the platform in `data`: given ones first, then TERANG_NAME, then terang.toml, then defaults."""
-    values: dict[str, Any] = {}
     path = data / "terang.toml"
-    if path.exists():
-        try:
-            values.update(tomllib.loads(path.read_text()))
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise SettingError(f"{path} cannot be read: {error}") from error
+    values = _read(path)
     for name in HELP:
         text = (os.environ if environment is None else environment).get(f"TERANG_{name.upper()}")
         if text is not None:
             values[name] = text
     values.update({name: value for name, value in given.items() if value is not None})
+    return _made(data, path, values)
+
+
+def running_settings(data: Path) -> Settings:
+    """The settings with which the platform in `data` was started last, options and environment included."""
+    path = data / _RUNNING
+    return _made(data, path, _read(path)) if path.exists() else load_settings(data)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingError(f"{path} cannot be read: {error}") from error
+
+
+def _made(data: Path, path: Path, values: dict[str, Any]) -> Settings:
     types = {field.name: field.type for field in fields(Settings)}
     for name, value in values.items():
         if name not in HELP:
@@ -119,12 +139,12 @@ def load_settings(data: Path, environment: Mapping[str, str] | None = None, **gi
     return Settings(data=data, **values)
 
 
-def save_settings(settings: Settings) -> None:
-    """Write every setting to DATA/terang.toml, so that other commands find the platform as it runs."""
+def save_running(settings: Settings) -> None:
+    """Note with which settings the platform runs, so that other commands find it; terang.toml stays the owner's."""
     values = {name: getattr(settings, name) for name in HELP}
     lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = settings.data / "terang.toml"
+    path = settings.data / _RUNNING
     path.touch(mode=0o600)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
@@ -135,6 +155,10 @@ def _typed(name: str, value: Any, wanted: Any) -> Any:
             return int(value)
         except (TypeError, ValueError) as error:
             raise SettingError(f"{name}: {value} is not a whole number") from error
+    if wanted is bool:
+        if str(value).lower() not in ("true", "false"):
+            raise SettingError(f"{name}: true or false, not {value}")
+        return str(value).lower() == "true"
     if not isinstance(value, str):
         raise SettingError(f"{name}: a text is needed, not {value!r}")
     return value

@@ -103,7 +103,7 @@ def check_records(
         kits=kits,
         devices={row[1]: (row[0], row[2]) for row in store.rows("SELECT id, key_id, public_key FROM device")},
         epochs={(row[1], row[2]): row[0] for row in store.rows("SELECT id, device_id, epoch FROM epoch")},
-        meters={row[:2]: row[2:] for row in store.rows("SELECT device_id, address, id, kit FROM meter")},  # type: ignore[misc]
+        meters={row[:2]: row[2:] for row in store.rows("SELECT device_id, address, id, kit FROM meter")},
         platform_key=bytes.fromhex(store.setting("platform_key")),
     )
     size = store.rows("SELECT coalesce(max(position), -1) + 1 FROM record")[0][0]

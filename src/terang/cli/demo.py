@@ -10,7 +10,7 @@ from terang.cli.audit import audit_platform
 from terang.cli.options import as_json
 from terang.demo import Demo, free_port
 from terang.serve.house import prepare
-from terang.settings import load_settings, save_settings
+from terang.settings import load_settings, save_running
 
 __all__ = ["demo"]
 
@@ -41,7 +41,7 @@ def demo(data: Path, seconds: float | None, broker: str, seed: int) -> None:
         anchor_s=1,
         site_name="Kos Melati",
     )
-    save_settings(settings)
+    save_running(settings)
     running = Demo(settings, prepare(settings), seed=seed)
     try:
         logins = running.start()

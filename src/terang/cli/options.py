@@ -3,14 +3,13 @@
 import asyncio
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
 from terang.kits_installed import load_kits
 from terang.pipeline import Pipeline
 from terang.serve.house import prepare
-from terang.settings import Settings, load_settings
+from terang.settings import Settings, running_settings
 from terang.store.writer import StoreWriter
 from terang.values.clock import SystemClock
 from terang.values.command import Answer, Ask, Command, Refused
@@ -29,9 +28,9 @@ data_option = click.option(
 json_option = click.option("--json", "as_json_text", is_flag=True, help="Answer with JSON, for programs.")
 
 
-def existing(data: Path, **given: Any) -> Settings:
-    """The settings of a platform that exists; UsageError where there is none in `data`."""
-    settings = load_settings(data, **given)
+def existing(data: Path) -> Settings:
+    """The settings of a platform that exists, as it was started last; UsageError where there is none in `data`."""
+    settings = running_settings(data)
     if not settings.store_path.exists():
         raise UsageError(f"there is no platform in {data}; `terang serve --data {data}` or `terang demo` starts one")
     return settings

@@ -6,7 +6,7 @@ import click
 
 from terang.cli.options import data_option
 from terang.serve.house import platform, prepare
-from terang.settings import HELP, load_settings
+from terang.settings import HELP, load_settings, save_running
 
 __all__ = ["serve"]
 
@@ -43,6 +43,7 @@ def serve(
         chain=chain,
     )
     supervisor = platform(settings, prepare(settings))
+    save_running(settings)
     supervisor.start()
     broker_at = f"{settings.broker_host}:{settings.broker_port}"
     click.echo(f"pages: http://{settings.web_host}:{settings.web_port}   broker: {broker_at}")

@@ -70,7 +70,7 @@ class HeldKey:
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
-            raise DeviceError(f"{path} does not exist: make a key with `terang device init`") from None
+            raise DeviceError(f"{path} does not exist: make a key with `terang edge key`") from None
         except OSError as error:
             raise DeviceError(f"the key {path} cannot be opened: {error.strerror}") from error
         try:

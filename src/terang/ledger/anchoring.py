@@ -160,11 +160,12 @@ class Anchorer:
         if size < behind or cut < head:
             raise StoreBehind(
                 f"the store has {size} records, but {behind} were signed or anchored: it was restored from an older"
-                " copy. Nothing is written until it has them again; `terang restore` gets them from the chain"
+                " copy. Nothing is written until it has them again: bring back the newest copy of the store (`terang restore`,"
+                " which reads them back from the chain, is not in this version)"
             )
         if self._signing.last.size < cut:
             raise LedgerError(
-                f"{cut} records were signed, and the signing state knows of {self._signing.last.size} only: it was lost,"
+                f"{cut} records were signed, and the signing state knows of {self._signing.last.size}: it was lost,"
                 " or is an older copy. Nothing is signed until the newest one is back; take it from a backup"
             )
         if (signed := self._signing.last).size and root_hash(self._nodes, signed.size) != signed.root:
@@ -284,7 +285,7 @@ class Anchorer:
                         return transaction_hash
             block = self._chain.block(block.number - 1)
         raise LogForked(
-            f"the chain has {open_batch.new_size} records in other batches than the store; run `terang restore`"
+            f"the chain has {open_batch.new_size} records in other batches than the store; run `terang audit`"
         )
 
     def _write_back(self, open_batch: OpenBatch, transaction_hash: bytes) -> bool:

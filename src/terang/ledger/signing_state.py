@@ -41,7 +41,7 @@ class SigningState:
         """
         last = self.last
         if size == last.size and root != last.root:
-            raise LogForked(f"a root for {size} records was signed before and was another one; run `terang restore`")
+            raise LogForked(f"a root for {size} records was signed before and was another one; run `terang audit`")
         older, newer = (last, Signed(size, root)) if size >= last.size else (Signed(size, root), last)
         proof = consistency if older.size not in (0, newer.size) else []
         try:

@@ -10,12 +10,13 @@ import multiprocessing
 import signal
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 import uvloop
 
-from terang.ingest.credentials import Login, write_credentials
+from terang.ingest.credentials import CORE_USER, Login, write_credentials
 from terang.ingest.intake import Arrived, Intake
 from terang.ingest.receipts import EpochState, Receipts
 from terang.kits_installed import load_kits
@@ -39,7 +40,7 @@ __all__ = ["run_core"]
 
 _T = TypeVar("_T")
 _LEDGER = "terang.serve.ledger:run_ledger"
-_LEDGER_RESTART_S = 2.0
+_LEDGER_PAUSE_S = 60.0
 _LEDGER_END_S = 10.0
 _MANY = 100  # signatures in one group from which on another process is worth its while
 _log = logging.getLogger(__name__)
@@ -56,10 +57,7 @@ class _Core:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._door = Door(plan.settings.socket_path, self._answer)
         self._opening = ThreadPoolExecutor(1, thread_name_prefix="opener")
-        # started only when it has something to do: a house of ten rooms never needs a second process for signatures
-        self._checkers = ProcessPoolExecutor(
-            1, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent
-        )
+        self._checkers = _new_checkers()
         self._intake = Intake(
             address=plan.broker, open_group=self._open, accept=self._accept, receipts=Receipts(key), clock=clock
         )
@@ -92,8 +90,19 @@ class _Core:
             return await loop.run_in_executor(self._opening, opening.open, messages)
         found = opening.read(messages)  # another thread would only wait for Python's lock
         claims = [one[1] for one in found if not isinstance(one, Refusal)]
-        verdicts = await loop.run_in_executor(self._checkers, check_packed, pack_claims(claims))
+        verdicts = await self._check(pack_claims(claims))
         return opening.admit(found, verdicts)
+
+    async def _check(self, packed: bytes) -> bytes:
+        """In the process for signatures; in a new one if that was killed."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                return await loop.run_in_executor(self._checkers, check_packed, packed)
+            except BrokenProcessPool:
+                _log.warning("the process that checks signatures ended; starting another")
+                self._checkers.shutdown(wait=False)
+                self._checkers = _new_checkers()
 
     async def _accept(self, arrived: list[Arrived], opened: list[Opened | Refusal]) -> Outcome:
         outcome = await self._in_writer(lambda: self.pipeline.accept(arrived, opened))
@@ -119,11 +128,12 @@ class _Core:
         own = self._settings.broker_dir / "core.hash"
         logins = [Login(bytes(row[0]).hex(), row[1]) for row in rows]
         if own.exists():
-            logins.append(Login(self._plan.broker.username, own.read_text().strip()))
+            logins.append(Login(CORE_USER, own.read_text().strip()))
         write_credentials(self._settings.broker_dir, logins)
 
     async def _keep_ledger(self, up: asyncio.Event) -> None:
         """Run the ledger's process, and run it again when it dies; a fault of the very first start ends the core."""
+        pause_s = 2.0
         while True:
             calls, theirs = multiprocessing.Pipe()
             hint, their_hint = multiprocessing.Pipe()
@@ -153,7 +163,8 @@ class _Core:
                 fault = self._writer.rows("SELECT value FROM site WHERE key='ledger_fault'")
                 raise TerangError(fault[0][0] if fault else "the ledger's process could not start")
             _log.warning("the ledger's process ended (%s); starting it again", process.exitcode)
-            await asyncio.sleep(_LEDGER_RESTART_S)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LEDGER_PAUSE_S)
 
     async def _serve_ledger(self, calls: "Connection[Any, Any]", up: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
@@ -198,6 +209,11 @@ class _Core:
         if self._hint is not None:
             with contextlib.suppress(OSError):
                 self._hint.send(hint)
+
+
+def _new_checkers() -> ProcessPoolExecutor:
+    """Started only when it has something to do: a house of ten rooms never needs a second process for signatures."""
+    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent)
 
 
 def run_core(plan: CorePlan) -> None:

@@ -20,13 +20,17 @@ def prepare(settings: Settings) -> Keyring:
     settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
     keyring = load_keyring(settings.keys_dir)
     writer = StoreWriter(settings.store_path)
+    named = {
+        "site_id": keyring.site.hex(),
+        "platform_key": keyring.platform.public.hex(),
+        "checkpoint_key": keyring.checkpoint.public.hex(),
+    }
     try:
+        _need_same_keys(writer, named, settings)
         with writer.transaction():
             writer.put_site(
                 {
-                    "site_id": keyring.site.hex(),
-                    "platform_key": keyring.platform.public.hex(),
-                    "checkpoint_key": keyring.checkpoint.public.hex(),
+                    **named,
                     "name": settings.site_name,
                     "time_zone": settings.time_zone,
                     "language": settings.language,
@@ -44,6 +48,18 @@ def prepare(settings: Settings) -> Keyring:
     logins = [Login(bytes(row[0]).hex(), row[1]) for row in rows]
     write_credentials(settings.broker_dir, [*logins, Login(CORE_USER, own.read_text().strip())])
     return keyring
+
+
+def _need_same_keys(writer: StoreWriter, named: dict[str, str], settings: Settings) -> None:
+    """A key that was lost must not be replaced in silence: all that was signed with the old one would seem forged."""
+    files = {"site_id": "site.id", "platform_key": "platform.key", "checkpoint_key": "checkpoint.key"}
+    for key, value in named.items():
+        known = writer.rows("SELECT value FROM site WHERE key=?", (key,))
+        if known and known[0][0] != value:
+            raise SettingError(
+                f"{settings.keys_dir / files[key]} is not the one with which this store was begun; bring it back from a"
+                " backup (docs/keys.md)"
+            )
 
 
 def platform(settings: Settings, keyring: Keyring) -> Supervisor:

@@ -39,6 +39,7 @@ _POLL_S = 0.02
 _HURRY_S = 60
 _RETRY_S = 1.0
 _RELEASE_EVERY_S = 60
+_CLOSE_S = 10.0
 _CONTRACT_WAIT_S = 60
 
 _log = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ class _Ledger:
         settings.keys_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._committer = Committer(load_or_create_key(settings.keys_dir / "committer.key"))
         self._node: Node | None = None
+        self._sealing: threading.Thread | None = None
         if settings.chain == "embedded":
             self._node = self._start_node()
             self._chain: Chain = self._node.chain
@@ -106,7 +108,8 @@ class _Ledger:
             ),
             self._clock,
         )
-        threading.Thread(target=node.run, name="chain", daemon=True).start()
+        self._sealing = threading.Thread(target=node.run, name="chain", daemon=True)
+        self._sealing.start()
         return node
 
     def run(self) -> None:
@@ -249,8 +252,9 @@ class _Ledger:
             self._door.release(old.old_size, old.new_size)
 
     def _close(self) -> None:
-        if self._node is not None:
+        if self._node is not None and self._sealing is not None:
             self._node.stop()
+            self._sealing.join(_CLOSE_S)
         self._source.close()
 
 
@@ -277,6 +281,6 @@ def run_ledger(
     except TerangError as error:
         _log.error("%s", error)
         with contextlib.suppress(CoreError):
-            door.save_status({"ledger_fault": str(error)})
+            door.save_status({"ledger_fault": str(error), "ledger": json.dumps({"paused": str(error)})})
         raise SystemExit(1) from error
 

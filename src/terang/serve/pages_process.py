@@ -21,7 +21,14 @@ def run_pages(settings: Settings) -> None:
     end_with_parent()
     speak_as("web")
     rpc = f"http://127.0.0.1:{settings.rpc_port}" if settings.chain == "embedded" and settings.rpc_port else None
-    web = WebSettings(state_dir=settings.data / "web", host=settings.web_host, port=settings.web_port, rpc_url=rpc)
+    web = WebSettings(
+        state_dir=settings.data / "web",
+        host=settings.web_host,
+        port=settings.web_port,
+        https=settings.web_https,
+        proxies=frozenset(part.strip() for part in settings.web_proxies.split(",") if part.strip()),
+        rpc_url=rpc,
+    )
     run_web(web, partial(_open_pages, settings), settings.socket_path)
     os._exit(0)  # granian's threads may be at work still, and abort when the interpreter is taken down under them
 

@@ -23,7 +23,7 @@ def check_claims(claims: Sequence[Claim]) -> list[bool]:
 
 def pack_claims(claims: Sequence[Claim]) -> bytes:
     """The claims as one byte string, for `check_packed` in another process."""
-    parts = []
+    parts: list[bytes] = []
     for public_key, payload, signature, _ in claims:
         parts += (_LENGTH.pack(len(payload)), public_key, signature, payload)
     return b"".join(parts)
