@@ -47,7 +47,7 @@ from terang.values.quantity import QUANTITIES
 from terang.values.reading import CLOCK_SYNCED, CLOCK_UNKNOWN, Event, Lost, Readings, TimeFix
 from terang.values.signing import KeyPair, sign_statement
 
-__all__ = ["FakeDevice", "MemoryChain", "MiniPlatform", "Values"]
+__all__ = ["FakeDevice", "MemoryChain", "MiniPlatform", "Values", "audit_directory"]
 
 Values = tuple[int, ...]
 """One moment's six quantities in the order of `quantity.QUANTITIES`."""
@@ -343,17 +343,13 @@ class MiniPlatform:
 
     def audit(self) -> Findings:
         """What differs between store, log, signing state and chain."""
-        pages = Pages(self.log, self.chain, self.clock)
-        return run_audit(
-            store=pages,
-            log=self.log,
-            chain=self.chain,
-            verify_chain=None,
-            data_of=pages.data_of,
-            kits=self.kits,
-            signing_state=self.signing_state_path,
-            progress=_tell_nobody,
-        )
+        return audit_directory(self.directory, self.chain, self.kits)
+
+    def __enter__(self) -> "MiniPlatform":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def save_tiles(self, tiles: tuple[Tile, ...]) -> None:
         """See LogTarget."""
@@ -373,6 +369,25 @@ class MiniPlatform:
     def save_anchored(self, anchored: Anchored) -> None:
         """See LogTarget."""
         self.pipeline.anchor(anchored)
+
+
+def audit_directory(directory: Path, chain: MemoryChain, kits: Mapping[str, Kit]) -> Findings:
+    """Audit what a MiniPlatform has left in a directory, reading only."""
+    log = LogReader(directory / "store.sqlite")
+    pages = Pages(log, chain, FakeClock())
+    try:
+        return run_audit(
+            store=pages,
+            log=log,
+            chain=chain,
+            verify_chain=None,
+            data_of=pages.data_of,
+            kits=kits,
+            signing_state=directory / "signing-state",
+            progress=_tell_nobody,
+        )
+    finally:
+        log.close()
 
 
 def _tell_nobody(_what: str, _done: int, _total: int) -> None:

@@ -46,6 +46,7 @@ def _check_strangers(store: StoreReader, stated: Stated, findings: Findings) -> 
         ):
             if position not in stated.unsure and position not in stated.signed[meter_id]:
                 findings.add(table, f"readings of meter {meter_id} in record {position}", "no signed envelope says so")
+                stated.strangers.add((meter_id, position))
         counts.update(dict(store.rows(f"SELECT meter_id, count(*) FROM {table} GROUP BY meter_id")))  # noqa: S608
         for position in stated.unsure:
             for (meter_id,) in store.rows(f"SELECT meter_id FROM {table} WHERE position=?", (position,)):  # noqa: S608
@@ -93,7 +94,7 @@ class _Sums:
 def _check_meter(store: StoreReader, kit: Kit, meter_id: int, stated: Stated, findings: Findings) -> None:
     sums = _Sums()
     signed = stated.signed[meter_id]
-    for cluster in _clusters(_mended(_segments(store, meter_id, findings), signed)):
+    for cluster in _clusters(_mended(_segments(store, meter_id, stated, findings), signed)):
         for segment in cluster:
             sums.add(segment)
         for piece in pieces_of(cluster):
@@ -135,7 +136,7 @@ def _spread(sums: _Sums, step: Step, sign: int = 1) -> None:
         row[1] += sign * provisional
 
 
-def _segments(store: StoreReader, meter_id: int, findings: Findings) -> Iterator[Placed]:
+def _segments(store: StoreReader, meter_id: int, stated: Stated, findings: Findings) -> Iterator[Placed]:
     at = (-1, -1)
     while rows := store.rows(
         "SELECT first_ms, position, last_ms, regular, body FROM reading"
@@ -171,8 +172,9 @@ def _check_steps(
 ) -> list[Step]:
     """Compare the questions that people have to answer; what their answers moved, as steps."""
     expected = {(step.from_ms, step.to_ms, step.reason): step for step in steps if step.reason}
+    said = {key: stated.decided.get((meter_id, *key[:2], step.provisional_mwh, key[2])) for key, step in expected.items()}
+    moved = [step._replace(confirmed_mwh=found.counted_mwh) for key, step in expected.items() if (found := said[key])]
     people: dict[int, str] = dict(store.rows("SELECT id, name FROM user"))
-    moved = []
     for from_ms, to_ms, reason, provisional, *answer in store.rows(
         "SELECT from_ms, to_ms, reason, provisional_mwh, counted_mwh, decided_in, decided_by, decided_ms FROM step"
         " WHERE meter_id=?",
@@ -182,13 +184,11 @@ def _check_steps(
         step = expected.pop((from_ms, to_ms, reason), None)
         if step is None or step.provisional_mwh != provisional:
             findings.add("step", name, "is not what the signed readings give")
-            if step is None:
-                continue
-        said = stated.decided.get((meter_id, from_ms, to_ms, step.provisional_mwh, reason))
+            continue
+        decision = said[from_ms, to_ms, reason]
         wanted: list[Any] = [None] * 4
-        if said is not None:
-            wanted = [said.counted_mwh, said.position, people.get(said.person, "cli"), said.at_ms]
-            moved.append(Step(from_ms, to_ms, said.counted_mwh, step.provisional_mwh, ""))
+        if decision is not None:
+            wanted = [decision.counted_mwh, decision.position, people.get(decision.person, "cli"), decision.at_ms]
         if answer != wanted:
             findings.add("step", name, f"is answered by {answer}, and the signed decision says {wanted}")
     for from_ms, to_ms, reason in expected:

@@ -55,7 +55,7 @@ class Stated:
     -> every (uptime, UTC) that its time records tie. `decided`: (meter, from, to, provisional, reason) of a step -> the
     decision. `lost`: record -> what was declared lost. `adopted` and `revoked`: device -> (public key, when), when.
     `signed`: meter -> record -> (UTC, columns) where the row that pages read is another one or gone. `missing`: meter
-    -> how many rows are gone. `unsure`: records of which nobody can say any more what they were.
+    -> how many rows are gone. `strangers`: (meter, record) of rows that nobody signed. `unsure`: records of which nobody can say any more what they were.
     """
 
     readings: Counter[int] = field(default_factory=Counter)
@@ -68,6 +68,7 @@ class Stated:
     revoked: dict[bytes, int] = field(default_factory=dict)
     signed: dict[int, dict[int, tuple[int, Readings]]] = field(default_factory=lambda: defaultdict(dict))
     missing: Counter[int] = field(default_factory=Counter)
+    strangers: set[tuple[int, int]] = field(default_factory=set)
     unsure: set[int] = field(default_factory=set)
 
 
@@ -109,9 +110,13 @@ def check_records(
     size = store.rows("SELECT coalesce(max(position), -1) + 1 FROM record")[0][0]
     leaves: list[bytes] = []
     for row in _rows(store):
-        while len(leaves) < row[0]:
-            findings.add("record", f"record {len(leaves)}", "is missing")
+        if row[0] - len(leaves) > _CHUNK:
+            findings.add("record", f"records {len(leaves)} to {row[0] - 1}", "are missing, too many to go on")
             check.stated.unsure.add(len(leaves))
+            break
+        for position in range(len(leaves), row[0]):
+            findings.add("record", f"record {position}", "is missing")
+            check.stated.unsure.add(position)
             leaves.append(bytes(32))
         leaves.append(_check_record(check, row))
         if row[0] % _CHUNK == 0:

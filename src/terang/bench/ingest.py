@@ -14,7 +14,7 @@ from terang.bench.table import Line
 from terang.store.connection import open_for_reading
 from terang.values.clock import SystemClock
 
-__all__ = ["bench_ingest"]
+__all__ = ["Run", "bench_ingest", "measure"]
 
 _DEVICES = 20
 _LIMIT_S = 300.0
@@ -23,7 +23,9 @@ _WARM_UP = 100
 _Say = Callable[[str], None]
 
 
-class _Run(NamedTuple):
+class Run(NamedTuple):
+    """One run: how many readings, how long until the last was committed and anchored, and each message's latency."""
+
     readings: int
     committed_s: float
     anchored_s: float
@@ -31,10 +33,12 @@ class _Run(NamedTuple):
 
     @property
     def rate(self) -> float:
+        """Readings committed in a second."""
         return self.readings / self.committed_s
 
     @property
     def anchored_rate(self) -> float:
+        """Readings anchored in a second, timed until the last is."""
         return self.readings / self.anchored_s
 
 
@@ -45,15 +49,15 @@ def bench_ingest(say: _Say, *, scale: float = 1.0) -> list[Line]:
         say("bare libsodium and bare SQLite")
         verify, bare = verify_per_s(), sqlite_rows_per_s(base)
         say("one reading a signature")
-        single = _run(base / "1", per=1, envelopes=int(60_000 * scale), rate=None, anchor_s=_NEVER_S)
+        single = measure(base / "1", per=1, envelopes=int(60_000 * scale), rate=None, anchor_s=_NEVER_S)
         say("sixty readings a signature")
-        sixty = _run(base / "60", per=60, envelopes=int(40_000 * scale), rate=None, anchor_s=_NEVER_S)
+        sixty = measure(base / "60", per=60, envelopes=int(40_000 * scale), rate=None, anchor_s=_NEVER_S)
         say("half load")
-        half = _run(base / "half", per=1, envelopes=int(60_000 * scale), rate=single.rate / 2, anchor_s=_NEVER_S)
+        half = measure(base / "half", per=1, envelopes=int(60_000 * scale), rate=single.rate / 2, anchor_s=_NEVER_S)
         say("with anchoring, 20,000 readings a second offered")
-        offered = _run(base / "offered", per=60, envelopes=int(10_000 * scale), rate=20_000 / 60, anchor_s=1)
+        offered = measure(base / "offered", per=60, envelopes=int(10_000 * scale), rate=20_000 / 60, anchor_s=1)
         say("with anchoring, as fast as it goes")
-        flooded = _run(base / "anchored", per=60, envelopes=int(20_000 * scale), rate=None, anchor_s=1)
+        flooded = measure(base / "anchored", per=60, envelopes=int(20_000 * scale), rate=None, anchor_s=1)
         say("six rooms, a reading a second, anchored every second")
         visible = _visible(base / "visible", seconds=int(60 * min(scale, 1.0)))
     return [
@@ -81,7 +85,8 @@ def bench_ingest(say: _Say, *, scale: float = 1.0) -> list[Line]:
     ]
 
 
-def _run(directory: Path, *, per: int, envelopes: int, rate: float | None, anchor_s: int) -> _Run:
+def measure(directory: Path, *, per: int, envelopes: int, rate: float | None, anchor_s: int) -> Run:
+    """Publish so many envelopes of `per` readings at `rate` messages a second (None: as fast as it goes)."""
     with running_house(directory, devices=_DEVICES, anchor_s=anchor_s) as house:
         each = envelopes // _DEVICES
         begin_ms = SystemClock().now_ms() - (each + _WARM_UP) * per * 1000
@@ -99,7 +104,7 @@ def _run(directory: Path, *, per: int, envelopes: int, rate: float | None, ancho
             target = base + each * _DEVICES
             end_s = house.wait("the last anchor", lambda: house.log.anchored_size() >= target, _LIMIT_S)
             anchored_s = end_s - published.begun_s
-        return _Run(each * _DEVICES * per, committed_s, anchored_s, latencies)
+        return Run(each * _DEVICES * per, committed_s, anchored_s, latencies)
 
 
 def _warm_up(house: House, per: int, begin_ms: int) -> None:

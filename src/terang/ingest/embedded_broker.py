@@ -11,6 +11,7 @@ from pathlib import Path
 from amqtt.broker import Broker
 from amqtt.contexts import Action, BaseContext, BrokerConfig, ListenerConfig
 from amqtt.errors import AMQTTError
+from amqtt.errors import BrokerError as LibraryBrokerError
 from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
 from amqtt.session import Session
 
@@ -54,7 +55,8 @@ class DeviceTopics(BaseTopicPlugin):  # type: ignore[misc]  # amqtt has no types
 
 async def run_broker(*, host: str, port: int, credentials: Path) -> None:
     """Serve until cancelled; BrokerError where the port is taken."""
-    logging.getLogger("amqtt").setLevel(logging.ERROR)
+    library = logging.getLogger("amqtt")
+    library.setLevel(logging.CRITICAL)  # what goes wrong at the start is raised, and need not be logged as well
     config = BrokerConfig(
         listeners={"default": ListenerConfig(bind=f"{host}:{port}")},
         plugins={
@@ -65,8 +67,9 @@ async def run_broker(*, host: str, port: int, credentials: Path) -> None:
     broker = Broker(config)
     try:
         await broker.start()
-    except (AMQTTError, OSError) as error:
+    except (AMQTTError, LibraryBrokerError, OSError) as error:
         raise BrokerError(f"the broker cannot listen on {host}:{port}: {error}; choose another port") from error
+    library.setLevel(logging.ERROR)
     try:
         await asyncio.Event().wait()
     finally:

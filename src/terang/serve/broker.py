@@ -57,7 +57,12 @@ def run_mosquitto(settings: Settings) -> None:
     signal.signal(signal.SIGINT, lambda *_: process.terminate())
     threading.Thread(target=_tell_of_logins, args=(process, directory / "passwd"), daemon=True).start()
     end_with_parent()
-    raise SystemExit(process.wait())
+    speak_as("broker")
+    code = process.wait()
+    if code > 0:
+        where = f"{settings.broker_host}:{settings.broker_port}"
+        _log.error("mosquitto ended (%s); if its address is in use, choose another broker_port than %s", code, where)
+    raise SystemExit(code)
 
 
 def _die_with_parent() -> None:

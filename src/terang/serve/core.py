@@ -153,6 +153,7 @@ class _Core:
             try:
                 await asyncio.shield(serving)
             finally:
+                await self._in_writer(lambda: None)  # what is being committed now is to be anchored too
                 self._tell_ledger("stop")
                 self._hint = None
                 with contextlib.suppress(asyncio.CancelledError):

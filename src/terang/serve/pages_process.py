@@ -1,5 +1,6 @@
 """The web process: the pages over the store, and over the chain through the socket of the ledger's process."""
 
+import logging
 import os
 from functools import partial
 
@@ -15,6 +16,8 @@ from terang.web.settings import WebSettings
 
 __all__ = ["run_pages"]
 
+_log = logging.getLogger(__name__)
+
 
 def run_pages(settings: Settings) -> None:
     """The main function of the process: until SIGTERM, or until the parent is gone."""
@@ -29,7 +32,12 @@ def run_pages(settings: Settings) -> None:
         proxies=frozenset(part.strip() for part in settings.web_proxies.split(",") if part.strip()),
         rpc_url=rpc,
     )
-    run_web(web, partial(_open_pages, settings), settings.socket_path)
+    try:
+        run_web(web, partial(_open_pages, settings), settings.socket_path)
+    except RuntimeError as error:  # granian's word for an address that it cannot have, with a stack behind it
+        where = f"{web.host}:{web.port}"
+        _log.error("the pages cannot be served at %s: %s; choose another web_port", where, str(error).split("\n")[0])
+        raise SystemExit(1) from None
     os._exit(0)  # granian's threads may be at work still, and abort when the interpreter is taken down under them
 
 

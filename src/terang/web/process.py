@@ -36,8 +36,9 @@ def run_web(
 
 
 async def _serve(settings: WebSettings, source: Source, core_socket_path: Path, parent: int) -> None:
+    app = create_app(settings, source, CoreClient(core_socket_path))
     server = Server(
-        create_app(settings, source, CoreClient(core_socket_path)),
+        app,
         address=settings.host,
         port=settings.port,
         interface=Interfaces.ASGI,
@@ -53,6 +54,7 @@ async def _serve(settings: WebSettings, source: Source, core_socket_path: Path, 
     watching = asyncio.create_task(_until_orphaned(parent))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, watching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    app.state["parts"].live.end()  # the server waits for every open stream, and a stream ends only with its page
     server.stop()  # type: ignore[no-untyped-call]
     watching.cancel()
     stopping.cancel()
