@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -27,12 +28,16 @@ def run_web(
     *,
     parent_pid: int | None = None,
 ) -> None:
-    """Serve the pages; returns on SIGTERM, SIGINT, or when `parent_pid` (else today's parent) is no longer the parent.
+    """Serve the pages; the process ends on SIGTERM, SIGINT, or when `parent_pid` (else today's parent) is gone.
 
     `source_factory` is called here, in the process that will use what it makes.
     """
     parent = parent_pid if parent_pid is not None else os.getppid()
     asyncio.run(_serve(settings, source_factory(), core_socket_path, parent))
+    # The server's own threads may still run, and abort with a message when the interpreter is taken from under them.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 async def _serve(settings: WebSettings, source: Source, core_socket_path: Path, parent: int) -> None:

@@ -21,8 +21,10 @@ from terang.values.errors import BusError, FrameError, UsageError
 
 __all__ = ["ANSWER_TIMEOUT_S", "Bus", "BusTrouble", "RefusedFrame"]
 
-ANSWER_TIMEOUT_S = 0.15
-"""How long a meter may take to answer [s]; request and answer take 34 ms on the line, the chip a few more."""
+ANSWER_TIMEOUT_S = 0.4
+"""How long a meter may take to answer [s]. Request and answer take 34 ms on the line and the chip a few more; the rest
+is for us: on a machine whose processors are all busy this process has been woken 150 ms late, and an answer that was
+given up is a reading that is lost."""
 
 _BAUD = 9600
 _HEAD_AND_CHECKSUM = 5
