@@ -59,7 +59,7 @@ class Settings:
         """Refuse what cannot work."""
         try:
             ZoneInfo(self.time_zone)
-        except (ZoneInfoNotFoundError, ValueError) as error:
+        except (ZoneInfoNotFoundError, OSError, ValueError) as error:
             raise SettingError(f"time_zone: {self.time_zone} is not the name of a time zone") from error
         if self.language not in ("id", "en"):
             raise SettingError(f"language: the pages speak id or en, not {self.language}")
@@ -151,6 +151,8 @@ def save_running(settings: Settings) -> None:
 
 def _typed(name: str, value: Any, wanted: Any) -> Any:
     if wanted is int:
+        if isinstance(value, (bool, float)):
+            raise SettingError(f"{name}: {value} is not a whole number")
         try:
             return int(value)
         except (TypeError, ValueError) as error:

@@ -7,6 +7,7 @@ head, the platform commits through the same single writer. For tests of kits, of
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from eth_abi.abi import encode
 from eth_keys.datatypes import PrivateKey
@@ -345,7 +346,7 @@ class MiniPlatform:
         """What differs between store, log, signing state and chain."""
         return audit_directory(self.directory, self.chain, self.kits)
 
-    def __enter__(self) -> "MiniPlatform":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -11,7 +11,7 @@ from terang.ledger.merkle import Nodes, consistency_proof, root_hash
 from terang.ledger.proof import ChainReader
 from terang.ledger.tiles import TILE_LEVELS
 from terang.store.log_reader import LogReader, StoredBatch
-from terang.values.errors import BatchUnfaithful, ChainError, ProofError
+from terang.values.errors import BatchUnfaithful, ChainError, ProofError, StoreError
 from terang.values.record import leaf_hash
 
 __all__ = ["Log", "check_anchors", "check_signing_state", "check_tiles"]
@@ -35,7 +35,7 @@ def check_anchors(
     progress: Progress,
 ) -> None:
     """Every batch: contiguous, its root that of the leaves, its checkpoint signed, and its data on the chain."""
-    stored = log.batches()
+    stored = log.batches(-_ALL)
     end, is_whole = 0, True
     for done, item in enumerate(stored):
         progress("batches", done, len(stored))
@@ -54,6 +54,9 @@ def check_anchors(
             proof = consistency_proof(tree.nodes, item.old_size, item.new_size)
             if b"".join(proof) != item.proof:
                 findings.add("batch", _name(item), "its consistency proof is not that of the records")
+        place = (item.block_number, item.block_hash, item.transaction_index, item.anchored_ms)
+        if (item.block_hash is None) != (place == (None,) * len(place)):
+            findings.add("batch", _name(item), "says of its block less than is known of an anchored one")
         on_chain = _check_on_chain(chain, item, tree, findings) if item.block_hash is not None and chain else None
         _check_data(item, on_chain, tree, findings)
     progress("batches", len(stored), len(stored))
@@ -133,14 +136,16 @@ def check_tiles(log: LogReader, nodes: Nodes, findings: Findings) -> None:
     covered = log.cut_size()
     for level in range(TILE_LEVELS, 64, TILE_LEVELS):
         count = covered >> level
-        kept = log.tiles(level, 0, _ALL)
+        try:
+            kept = log.tiles(level, 0, _ALL)
+        except StoreError as error:
+            findings.add("tile", f"level {level}", str(error))
+            continue
         if len(kept) != count:
             findings.add("tile", f"level {level}", f"has {len(kept)} subtrees and should have {count}")
         for index, found in enumerate(kept[:count]):
             if found != nodes.node(level, index):
                 findings.add("tile", f"subtree {index} of level {level}", "is not the hash of its records")
-                if len(kept) != count:
-                    break  # one is missing or slipped in, and all after it stand one place aside
 
 
 def check_signing_state(path: Path, log: LogReader, tree: Log, findings: Findings) -> None:

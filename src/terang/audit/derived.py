@@ -19,6 +19,7 @@ from terang.values.reading import READINGS, Readings, decode_body
 __all__ = ["check_derived"]
 
 _CHUNK = 2000
+_FLAGS = (0, 1)
 _CODES = tuple(quantity.code for quantity in QUANTITIES)
 _VALUES = ", ".join(quantity.name for quantity in QUANTITIES)
 
@@ -144,11 +145,15 @@ def _segments(store: StoreReader, meter_id: int, stated: Stated, findings: Findi
         (meter_id, *at, _CHUNK),
     ):
         for first_ms, position, last_ms, regular, raw in rows:
+            if (meter_id, position) in stated.strangers:
+                continue
             try:
                 body = decode_body(READINGS, raw, 0)[0]
             except (CodecError, TypeError):
-                findings.add("reading", f"readings of meter {meter_id} in record {position}", "cannot be decoded")
-                continue
+                continue  # named already: these are not the signed bytes
+            if regular not in _FLAGS or type(regular) is not int:
+                name = f"readings of meter {meter_id} in record {position}"
+                findings.add("reading", name, f"the flag of the fold is neither 0 nor 1: {regular!r}")
             yield Placed(first_ms, position, last_ms, bool(regular), body)
         at = rows[-1][:2]
 
@@ -172,7 +177,9 @@ def _check_steps(
 ) -> list[Step]:
     """Compare the questions that people have to answer; what their answers moved, as steps."""
     expected = {(step.from_ms, step.to_ms, step.reason): step for step in steps if step.reason}
-    said = {key: stated.decided.get((meter_id, *key[:2], step.provisional_mwh, key[2])) for key, step in expected.items()}
+    said = {
+        key: stated.decided.get((meter_id, *key[:2], step.provisional_mwh, key[2])) for key, step in expected.items()
+    }
     moved = [step._replace(confirmed_mwh=found.counted_mwh) for key, step in expected.items() if (found := said[key])]
     people: dict[int, str] = dict(store.rows("SELECT id, name FROM user"))
     for from_ms, to_ms, reason, provisional, *answer in store.rows(

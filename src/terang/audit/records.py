@@ -50,12 +50,13 @@ class StatedLoss(NamedTuple):
 class Stated:
     """What the log itself says, gathered while its records are read.
 
-    `readings`: meter -> how many envelopes with readings it has. `heard`: meter -> when the newest came. `late_dated`:
-    readings that were signed without UTC, as (record, epoch, meter, uptime, attested by, body's bytes). `fixes`: epoch
-    -> every (uptime, UTC) that its time records tie. `decided`: (meter, from, to, provisional, reason) of a step -> the
-    decision. `lost`: record -> what was declared lost. `adopted` and `revoked`: device -> (public key, when), when.
-    `signed`: meter -> record -> (UTC, columns) where the row that pages read is another one or gone. `missing`: meter
-    -> how many rows are gone. `strangers`: (meter, record) of rows that nobody signed. `unsure`: records of which nobody can say any more what they were.
+    `readings`: meter -> how many envelopes with readings it has. `heard`: meter -> when the newest came.
+    `late_dated`: readings that were signed without UTC, as (record, epoch, meter, uptime, attested by, body's bytes).
+    `fixes`: epoch -> every (uptime, UTC) that its time records tie. `decided`: (meter, from, to, provisional, reason)
+    of a step -> the decision. `lost`: record -> what was declared lost. `adopted` and `revoked`: device -> (public
+    key, when), when. `signed`: meter -> record -> (UTC, columns) where the row that pages read is another one or
+    gone. `missing`: meter -> how many rows are gone. `strangers`: (meter, record) of rows that nobody signed.
+    `unsure`: records of which nobody can say any more what they were.
     """
 
     readings: Counter[int] = field(default_factory=Counter)
@@ -123,6 +124,8 @@ def check_records(
             progress("records", row[0], size)
             for order in check.orders.values():
                 order.anchor(_EVERYTHING)  # it need not remember where what is contiguous stands
+    for (position,) in store.rows("SELECT position FROM held WHERE position NOT IN (SELECT position FROM record)"):
+        findings.add("record", f"record {position}", "does not exist, and bytes of it are kept")
     progress("records", size, size)
     _check_late_dated(check)
     _check_devices(check)
@@ -198,6 +201,8 @@ def _check_envelope(
     body, fault = _body_of(fields[0], payload, body_at)
     opened = Opened(data, payload, body_at, leaf, *(*fields, body, fault))
     why = fault or implausible(opened, body, check.kits[kit].quantities, received_ms)
+    if variant not in (0, 1):
+        raise CodecError(f"is kept as variant {variant!r} of its sequence, and there are 0 and 1")
     wanted = FORKED if variant else IMPLAUSIBLE if why else ACCEPTED
     if (state, reason) != (wanted, why):
         detail = f"is kept as {STATES[state] if state in range(len(STATES)) else state} ({reason}),"

@@ -1,6 +1,7 @@
 """One audit of one platform."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from terang.audit.anchors import Log, check_anchors, check_signing_state, check_tiles
@@ -12,6 +13,7 @@ from terang.ledger.merkle import leaf_nodes
 from terang.ledger.proof import ChainReader
 from terang.store.log_reader import LogReader
 from terang.store.reader import StoreReader
+from terang.values.errors import StoreError
 
 __all__ = ["run_audit"]
 
@@ -33,14 +35,27 @@ def run_audit(
     """
     findings = Findings()
     leaves, stated = check_records(store, data_of, kits, findings, progress)
-    nodes = leaf_nodes(leaves)
-    check_tiles(log, nodes, findings)
+    tree = Log(leaves, leaf_nodes(leaves))
     checkpoint_key = bytes.fromhex(store.setting("checkpoint_key"))
-    check_anchors(log, chain, Log(leaves, nodes), checkpoint_key, findings, progress)
-    check_signing_state(signing_state, log, Log(leaves, nodes), findings)
-    check_derived(store, kits, stated, findings, progress)
+    with _noting(findings, "tile"):
+        check_tiles(log, tree.nodes, findings)
+    with _noting(findings, "batch"):
+        check_anchors(log, chain, tree, checkpoint_key, findings, progress)
+    with _noting(findings, "signing-state"):
+        check_signing_state(signing_state, log, tree, findings)
+    with _noting(findings, "derived tables"):
+        check_derived(store, kits, stated, findings, progress)
     if verify_chain is not None:
         progress("blocks", 0, 1)
         verify_chain()
         progress("blocks", 1, 1)
     return findings
+
+
+@contextmanager
+def _noting(findings: Findings, table: str) -> Iterator[None]:
+    """What cannot even be read, because a value of another kind was put there, is a finding too."""
+    try:
+        yield
+    except (StoreError, TypeError, ValueError, KeyError, OverflowError, AttributeError, MemoryError) as error:
+        findings.add(table, "a value", f"of another kind than the table holds: {error}")

@@ -157,10 +157,14 @@ class Intake(Generic[_Opened]):
     async def _accept_at_last(self, arrived: list[Arrived], opened: _Opened) -> Taken:
         while True:
             try:
-                return await self._accept(arrived, opened)
+                taken = await self._accept(arrived, opened)
             except StoreError as error:
                 self._tell(f"waiting for the store: {error}")
                 await asyncio.sleep(_RETRY_S)
+                continue
+            if self.state.startswith("waiting") and self._session is not None:
+                self._tell("connected")
+            return taken
 
     async def _keep_receipting(self) -> None:
         while True:

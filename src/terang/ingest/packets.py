@@ -20,6 +20,8 @@ __all__ = [
 
 PINGREQ = b"\xc0\x00"
 _LIMIT = 1 << 21
+_BEGINNING = 1 << 17  # of a larger message: more than any topic and envelope
+_NOT_MQTT = "what the broker sent is not MQTT"
 _TOPICS = 10_000  # of devices that spoke lately; decoding their names is a tenth of the work
 
 
@@ -81,10 +83,18 @@ class Parser:
 
     def __init__(self) -> None:
         self._rest = b""
+        self._skip = 0
         self._topics: dict[bytes, str] = {}
 
     def feed(self, data: bytes) -> list[Connack | Suback | Publish]:
-        """The packets that are complete with `data`; BrokerError where the stream is not MQTT."""
+        """The packets that are complete with `data`; BrokerError where the stream is not MQTT.
+
+        Of a message over 2 MB only the beginning is given, or one such message would end every connection anew.
+        """
+        if self._skip:
+            skipped = min(self._skip, len(data))
+            self._skip -= skipped
+            data = data[skipped:]
         buffer = self._rest + data if self._rest else data
         packets: list[Connack | Suback | Publish] = []
         at, end = 0, len(buffer)
@@ -94,32 +104,45 @@ class Parser:
                 length, body = _long_length(buffer, at)
                 if body == 0:
                     break
-            if body + length > end:
+            given = length if length <= _LIMIT else _BEGINNING
+            if body + given > end:
                 break
-            first = buffer[at]
-            kind = first >> 4
-            if kind == 3:
-                packets.append(self._read_publish(first, buffer, body, body + length))
-            elif kind == 2:
-                packets.append(Connack(bool(buffer[body] & 1), buffer[body + 1]))
-            elif kind == 9:
-                packets.append(Suback(buffer[body] << 8 | buffer[body + 1], buffer[body + 2 : body + length]))
+            packet = self._read(buffer[at], buffer, body, body + given)
+            if packet is not None:
+                packets.append(packet)
             at = body + length
+        self._skip += max(0, at - end)
         self._rest = buffer[at:]
         return packets
 
+    def _read(self, first: int, data: bytes, at: int, end: int) -> Connack | Suback | Publish | None:
+        kind = first >> 4
+        if kind == 3:
+            return self._read_publish(first, data, at, end)
+        if kind == 2 and end - at == 2:
+            return Connack(bool(data[at] & 1), data[at + 1])
+        if kind == 9 and end - at > 2:
+            return Suback(data[at] << 8 | data[at + 1], data[at + 2 : end])
+        if kind in (2, 9) or end - at >= _BEGINNING:
+            raise BrokerError(_NOT_MQTT)
+        return None
+
     def _read_publish(self, first: int, data: bytes, at: int, end: int) -> Publish:
-        topic_end = at + 2 + (data[at] << 8 | data[at + 1])
+        qos = first & 0x06
+        topic_end = at + 2 + (data[at] << 8 | data[at + 1]) if end - at > 2 else end + 1
+        payload_at = topic_end + 2 if qos else topic_end
+        if payload_at > end or qos == 0x06:
+            raise BrokerError(_NOT_MQTT)
         raw = data[at + 2 : topic_end]
         topic = self._topics.get(raw)
         if topic is None:
             topic = raw.decode("utf-8", "replace")
             if len(self._topics) < _TOPICS:
                 self._topics[raw] = topic
-        if first & 0x06:
-            packet_id = data[topic_end] << 8 | data[topic_end + 1]
-            return Publish(topic, data[topic_end + 2 : end], packet_id)
-        return Publish(topic, data[topic_end:end], 0)
+        packet_id = data[topic_end] << 8 | data[topic_end + 1] if qos else 0
+        if qos and not packet_id:
+            raise BrokerError(_NOT_MQTT)
+        return Publish(topic, data[payload_at:end], packet_id)
 
 
 def _long_length(buffer: bytes, at: int) -> tuple[int, int]:
@@ -128,12 +151,10 @@ def _long_length(buffer: bytes, at: int) -> tuple[int, int]:
     for i in range(at + 1, min(at + 5, len(buffer))):
         length |= (buffer[i] & 0x7F) << shift
         if not buffer[i] & 0x80:
-            if length > _LIMIT:
-                raise BrokerError("the broker sent a packet over 2 MB")
             return length, i + 1
         shift += 7
     if len(buffer) - at >= 5:
-        raise BrokerError("what the broker sent is not MQTT")
+        raise BrokerError(_NOT_MQTT)
     return 0, 0
 
 

@@ -40,8 +40,11 @@ class Receipts:
 
     def note(self, states: Mapping[tuple[bytes, bytes], EpochState], now_ms: int) -> None:
         """These epochs have changed, or their device asks again; by (device, epoch), `now_ms` monotonic."""
-        self._changed.update(states)
         for key, state in states.items():
+            before = self._changed.get(key, state)  # commits may be told of in another order than they were made
+            self._changed[key] = EpochState(
+                max(before.stored_end, state.stored_end), max(before.anchored_end, state.anchored_end), state.gap
+            )
             if state.gap is None:
                 self._gaps.pop(key, None)
             elif (known := self._gaps.get(key)) is None or known.gap[0] != state.gap[0]:

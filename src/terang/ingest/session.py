@@ -38,12 +38,14 @@ class Taker(Protocol):
 
 
 class Session(asyncio.Protocol):
-    """A connection that is up. `closed` ends when it is gone."""
+    """A connection. `is_up` once the broker lets it read; `closed` ends when it is gone."""
 
     def __init__(self, take: Taker) -> None:
         self._take = take
         self._parser = packets.Parser()
         self._transport: asyncio.Transport | None = None
+        self.is_up = False
+        self._was_heard = True
         loop = asyncio.get_running_loop()
         self._welcome: asyncio.Future[packets.Connack] = loop.create_future()
         self._granted: asyncio.Future[packets.Suback] = loop.create_future()
@@ -54,6 +56,7 @@ class Session(asyncio.Protocol):
         """Connect with the persistent session and subscribe; BrokerError where that fails."""
         loop = asyncio.get_running_loop()
         where = f"{address.host}:{address.port}"
+        session: Session | None = None
         try:
             async with asyncio.timeout(_ANSWER_S):
                 _, session = await loop.create_connection(lambda: cls(take), address.host, address.port)
@@ -61,6 +64,9 @@ class Session(asyncio.Protocol):
         except (OSError, TimeoutError) as error:
             why = str(error) or "it does not answer"
             raise BrokerError(f"the broker at {where} cannot be reached: {why}") from error
+        finally:
+            if session is not None and not session.is_up:
+                session.close()  # or every new try would leave a connection behind
         return session
 
     async def log_in(self, address: BrokerAddress, topics: list[str]) -> None:
@@ -81,6 +87,7 @@ class Session(asyncio.Protocol):
         granted = await self._granted
         if any(code > 2 for code in granted.codes):
             raise BrokerError("the broker does not let the platform read the devices' topics; check its ACL")
+        self.is_up = True
         asyncio.get_running_loop().call_later(_KEEPALIVE_S / 2, self._ping)
 
     def acknowledge(self, packet_ids: Iterable[int]) -> None:
@@ -114,7 +121,12 @@ class Session(asyncio.Protocol):
             self._transport.write(data)
 
     def _ping(self) -> None:
-        if not self.closed.done():
+        if self.closed.done() or self._transport is None:
+            return
+        if not self._was_heard and self._transport.is_reading():
+            self._transport.abort()  # not even the last ping was answered: the broker's machine is gone
+        else:
+            self._was_heard = not self._transport.is_reading()  # an answer that is not read yet is no silence
             self._write(packets.PINGREQ)
             asyncio.get_running_loop().call_later(_KEEPALIVE_S / 2, self._ping)
 
@@ -124,6 +136,7 @@ class Session(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes came."""
+        self._was_heard = True
         messages: list[packets.Publish] = []
         try:
             for packet in self._parser.feed(data):
@@ -133,7 +146,7 @@ class Session(asyncio.Protocol):
                     _answer(self._welcome, packet)
                 elif type(packet) is packets.Suback:
                     _answer(self._granted, packet)
-        except (BrokerError, IndexError):
+        except BrokerError:
             if self._transport is not None:
                 self._transport.abort()
             return

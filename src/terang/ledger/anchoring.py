@@ -160,8 +160,8 @@ class Anchorer:
         if size < behind or cut < head:
             raise StoreBehind(
                 f"the store has {size} records, but {behind} were signed or anchored: it was restored from an older"
-                " copy. Nothing is written until it has them again: bring back the newest copy of the store (`terang restore`,"
-                " which reads them back from the chain, is not in this version)"
+                " copy. Nothing is written until it has them again: bring back the newest copy of the store"
+                " (`terang restore`, which reads them back from the chain, is not in this version)"
             )
         if self._signing.last.size < cut:
             raise LedgerError(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from terang.ledger.chain import Receipt
 from terang.ledger.checkpoint import Checkpoint, open_checkpoint
-from terang.ledger.contract import decode_anchor_call, decode_anchored, decode_anchored
+from terang.ledger.contract import decode_anchor_call, decode_anchored
 from terang.ledger.merkle import inclusion_path, verify_inclusion
 from terang.ledger.tiles import LeafSource, TiledNodes
 from terang.values.act import CONTEXT as ACT_CONTEXT

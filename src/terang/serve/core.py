@@ -40,7 +40,7 @@ __all__ = ["run_core"]
 
 _T = TypeVar("_T")
 _LEDGER = "terang.serve.ledger:run_ledger"
-_LEDGER_PAUSE_S = 60.0
+_LEDGER_AGAIN_S, _LEDGER_PAUSE_S = 2.0, 60.0
 _LEDGER_END_S = 10.0
 _MANY = 100  # signatures in one group from which on another process is worth its while
 _log = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ class _Core:
 
     async def _keep_ledger(self, up: asyncio.Event) -> None:
         """Run the ledger's process, and run it again when it dies; a fault of the very first start ends the core."""
-        pause_s = 2.0
+        pause_s = _LEDGER_AGAIN_S
         while True:
             calls, theirs = multiprocessing.Pipe()
             hint, their_hint = multiprocessing.Pipe()
@@ -165,7 +165,8 @@ class _Core:
                 raise TerangError(fault[0][0] if fault else "the ledger's process could not start")
             _log.warning("the ledger's process ended (%s); starting it again", process.exitcode)
             await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, _LEDGER_PAUSE_S)
+            # one that was killed may work again at once; one that says why it cannot will say so again
+            pause_s = min(2 * pause_s, _LEDGER_PAUSE_S) if process.exitcode == 1 else _LEDGER_AGAIN_S
 
     async def _serve_ledger(self, calls: "Connection[Any, Any]", up: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
@@ -177,10 +178,12 @@ class _Core:
             try:
                 told = await self._in_writer(lambda call=call: self._write(call))  # type: ignore[misc]
             except StoreError as error:
-                await asyncio.to_thread(calls.send, str(error))
+                with contextlib.suppress(OSError):
+                    calls.send(str(error))
                 continue
-            calls.send("")
-            if isinstance(call, SaveStatus) and "ledger" in call.values:
+            with contextlib.suppress(OSError):  # a ledger that is gone by now is noticed at the next call
+                calls.send("")
+            if isinstance(call, SaveStatus) and "ledger" in call.values and "ledger_fault" not in call.values:
                 loop.call_soon(up.set)
             if isinstance(call, Anchored):
                 self._intake.note(told)

@@ -80,10 +80,14 @@ class LogReader:
         return [row[0] for row in rows]
 
     def tiles(self, level: int, begin: int, end: int) -> list[bytes]:
-        """Kept subtree hashes [begin, end) of a level."""
+        """Kept subtree hashes [begin, end) of a level; StoreError where one is missing in between."""
         rows = self._rows(
-            'SELECT hash FROM tile WHERE level=? AND "index" >= ? AND "index" < ? ORDER BY "index"', (level, begin, end)
+            'SELECT hash, "index" FROM tile WHERE level=? AND "index" >= ? AND "index" < ? ORDER BY "index"',
+            (level, begin, end),
         )
+        for number, row in enumerate(rows, begin):
+            if row[1] != number:
+                raise StoreError(f"subtree {number} of level {level} is missing; run `terang audit`")
         return [row[0] for row in rows]
 
     def cut_size(self) -> int:

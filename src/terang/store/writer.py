@@ -71,10 +71,14 @@ class StoreWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._lock = WriterLock(path)
-        if _schema_of(path) != SCHEMA:
-            # loaded only when there is something to do: alembic is large, and the core lives for months
-            importlib.import_module("terang.store.migrate").migrate(path)
-        self._db = open_for_writing(path)
+        try:
+            if _schema_of(path) != SCHEMA:
+                # loaded only when there is something to do: alembic is large, and the core lives for months
+                importlib.import_module("terang.store.migrate").migrate(path)
+            self._db = open_for_writing(path)
+        except BaseException:
+            self._lock.release()
+            raise
 
     def close(self) -> None:
         """Finish the write-ahead log and let another process become the writer."""
