@@ -8,7 +8,7 @@ from pathlib import Path
 from terang.edge.agent import run_agent
 from terang.edge.config import load_config
 from terang.kits.meter.simulator import SimulatorOptions, run_simulator
-from terang.serve.child import end_with_parent, speak_as
+from terang.serve.child import REFUSED, end_with_parent, speak_as
 from terang.values.errors import TerangError
 
 __all__ = ["run_device", "run_meters"]
@@ -30,4 +30,4 @@ def run_device(folder: Path) -> None:
         run_agent(load_config(folder / "device.toml"))
     except TerangError as error:
         _log.error("%s", error)
-        raise SystemExit(1) from error
+        raise SystemExit(REFUSED) from error

@@ -21,6 +21,7 @@ UP_TOPICS = ["terang/v1/+/up"]
 _Opened = TypeVar("_Opened")
 _GROUP_LIMIT = 4000
 _BACKLOG_LIMIT = 40_000
+_BACKLOG_BYTES = 64 << 20
 _RETRY_S = 0.5
 _RECEIPT_S = 0.2
 
@@ -78,6 +79,7 @@ class Intake(Generic[_Opened]):
         self._receipts = receipts
         self._clock = clock
         self._inbox: list[tuple[Publish, Session]] = []
+        self._inbox_bytes = 0
         self._arrived = asyncio.Event()
         # two groups on their way to the writer: one whose signatures are checked while the other is taken apart
         self._opening: asyncio.Queue[tuple[_Group, asyncio.Future[_Opened]]] = asyncio.Queue(2)
@@ -121,8 +123,9 @@ class Intake(Generic[_Opened]):
 
     def _take(self, session: Session, messages: list[Publish]) -> None:
         self._inbox += [(message, session) for message in messages]
+        self._inbox_bytes += sum([len(message.payload) for message in messages])
         self._arrived.set()
-        if len(self._inbox) > _BACKLOG_LIMIT and not self._paused:
+        if not self._paused and (len(self._inbox) > _BACKLOG_LIMIT or self._inbox_bytes > _BACKLOG_BYTES):
             self._paused = True
             session.pause()
 
@@ -141,7 +144,9 @@ class Intake(Generic[_Opened]):
         group, self._inbox = self._inbox[:_GROUP_LIMIT], self._inbox[_GROUP_LIMIT:]
         if not self._inbox:
             self._arrived.clear()
-        if self._paused and len(self._inbox) < _BACKLOG_LIMIT // 2 and self._session is not None:
+        self._inbox_bytes -= sum([len(message.payload) for message, _ in group])
+        is_half_empty = len(self._inbox) <= _BACKLOG_LIMIT // 2 and self._inbox_bytes <= _BACKLOG_BYTES // 2
+        if self._paused and is_half_empty and self._session is not None:
             self._paused = False
             self._session.resume()
         now_ms = self._clock.now_ms()

@@ -47,16 +47,17 @@ def leaf_nodes(leaves: Sequence[bytes]) -> Nodes:
 class _Leaves:
     def __init__(self, leaves: Sequence[bytes]) -> None:
         self._leaves = leaves
-        self._known: dict[tuple[int, int], bytes] = {}
+        self._rows: list[list[bytes]] = []  # of each level from 1 on, as far as it was asked for
 
     def node(self, level: int, index: int) -> bytes:
         if level == 0:
             return self._leaves[index]
-        known = self._known.get((level, index))
-        if known is None:
-            known = node_hash(self.node(level - 1, 2 * index), self.node(level - 1, 2 * index + 1))
-            self._known[level, index] = known
-        return known
+        while len(self._rows) < level:
+            self._rows.append([])
+        row = self._rows[level - 1]
+        for i in range(len(row), index + 1):
+            row.append(node_hash(self.node(level - 1, 2 * i), self.node(level - 1, 2 * i + 1)))
+        return row[index]
 
 
 def root_hash(nodes: Nodes, size: int) -> bytes:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from terang.ingest.embedded_broker import run_broker
 from terang.ingest.mosquitto import find_mosquitto, mosquitto_config
-from terang.serve.child import end_with_parent, speak_as
+from terang.serve.child import REFUSED, end_with_parent, speak_as
 from terang.settings import Settings
 from terang.values.errors import TerangError
 
@@ -29,7 +29,7 @@ def run_embedded(settings: Settings) -> None:
         asyncio.run(_until_told(settings))
     except TerangError as error:
         _log.error("%s", error)
-        raise SystemExit(1) from error
+        raise SystemExit(REFUSED) from error
 
 
 async def _until_told(settings: Settings) -> None:
@@ -62,7 +62,7 @@ def run_mosquitto(settings: Settings) -> None:
     if code > 0:
         where = f"{settings.broker_host}:{settings.broker_port}"
         _log.error("mosquitto ended (%s); if its address is in use, choose another broker_port than %s", code, where)
-    raise SystemExit(code)
+    raise SystemExit(REFUSED if code > 0 else code)
 
 
 def _die_with_parent() -> None:

@@ -9,7 +9,10 @@ import os
 import threading
 from multiprocessing.connection import wait
 
-__all__ = ["end_with_parent", "speak_as"]
+__all__ = ["REFUSED", "end_with_parent", "speak_as"]
+
+REFUSED = 78
+"""Exit code of a child that has said why it cannot work; started again it would only say it again (EX_CONFIG)."""
 
 
 def end_with_parent() -> None:

@@ -22,7 +22,7 @@ from terang.ingest.receipts import EpochState, Receipts
 from terang.kits_installed import load_kits
 from terang.ledger.drafts import Anchored, BatchDraft
 from terang.pipeline import Outcome, Pipeline
-from terang.serve.child import end_with_parent, speak_as
+from terang.serve.child import REFUSED, end_with_parent, speak_as
 from terang.serve.door import Door
 from terang.serve.launch import launch
 from terang.serve.plan import CorePlan
@@ -34,7 +34,7 @@ from terang.values.command import Answer, Ask, Done, Live
 from terang.values.errors import StoreError, TerangError
 from terang.values.signing import KeyPair
 from terang.verify.envelopes import Opened, Refusal
-from terang.verify.signatures import check_packed, pack_claims
+from terang.verify.signatures import check_claims, check_packed, pack_claims
 
 __all__ = ["run_core"]
 
@@ -85,12 +85,13 @@ class _Core:
 
     async def _open(self, arrived: list[Arrived]) -> list[Opened | Refusal]:
         loop, opening = asyncio.get_running_loop(), self.pipeline.opening
-        messages = [message.data for message in arrived]
-        if len(messages) < _MANY:
-            return await loop.run_in_executor(self._opening, opening.open, messages)
-        found = opening.read(messages)  # another thread would only wait for Python's lock
+        found = opening.read([message.data for message in arrived])  # a thread would only wait for Python's lock
         claims = [one[1] for one in found if not isinstance(one, Refusal)]
-        verdicts = await self._check(pack_claims(claims))
+        verdicts: list[bool] | bytes
+        if len(claims) < _MANY:
+            verdicts = await loop.run_in_executor(self._opening, check_claims, claims)
+        else:
+            verdicts = await self._check(pack_claims(claims))
         return opening.admit(found, verdicts)
 
     async def _check(self, packed: bytes) -> bytes:
@@ -166,7 +167,7 @@ class _Core:
             _log.warning("the ledger's process ended (%s); starting it again", process.exitcode)
             await asyncio.sleep(pause_s)
             # one that was killed may work again at once; one that says why it cannot will say so again
-            pause_s = min(2 * pause_s, _LEDGER_PAUSE_S) if process.exitcode == 1 else _LEDGER_AGAIN_S
+            pause_s = min(2 * pause_s, _LEDGER_PAUSE_S) if process.exitcode == REFUSED else _LEDGER_AGAIN_S
 
     async def _serve_ledger(self, calls: "Connection[Any, Any]", up: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
@@ -230,7 +231,7 @@ def run_core(plan: CorePlan) -> None:
     except* TerangError as group:
         for error in group.exceptions:
             _log.error("%s", error)
-        raise SystemExit(1) from None
+        raise SystemExit(REFUSED) from None
     finally:
         core.close()
 

@@ -24,7 +24,7 @@ from terang.ledger.node import Node, NodeSettings
 from terang.ledger.rpc_chain import RpcChain
 from terang.ledger.signing_state import SigningState
 from terang.ledger.tiles import TiledNodes
-from terang.serve.child import end_with_parent, speak_as
+from terang.serve.child import REFUSED, end_with_parent, speak_as
 from terang.serve.wire import Call, LedgerDoor, LedgerKeys
 from terang.settings import Settings
 from terang.store.log_reader import LogReader, StoredBatch
@@ -282,5 +282,5 @@ def run_ledger(
         _log.error("%s", error)
         with contextlib.suppress(CoreError):
             door.save_status({"ledger_fault": str(error), "ledger": json.dumps({"paused": str(error)})})
-        raise SystemExit(1) from error
+        raise SystemExit(REFUSED) from error
 

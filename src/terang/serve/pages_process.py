@@ -6,7 +6,7 @@ from functools import partial
 
 from terang.ledger.chain import Receipt
 from terang.ledger.rpc_chain import RpcChain
-from terang.serve.child import end_with_parent, speak_as
+from terang.serve.child import REFUSED, end_with_parent, speak_as
 from terang.serve.pages import Pages
 from terang.settings import Settings
 from terang.store.log_reader import LogReader
@@ -37,7 +37,7 @@ def run_pages(settings: Settings) -> None:
     except RuntimeError as error:  # granian's word for an address that it cannot have, with a stack behind it
         where = f"{web.host}:{web.port}"
         _log.error("the pages cannot be served at %s: %s; choose another web_port", where, str(error).split("\n")[0])
-        raise SystemExit(1) from None
+        raise SystemExit(REFUSED) from None
     os._exit(0)  # granian's threads may be at work still, and abort when the interpreter is taken down under them
 
 

@@ -9,6 +9,7 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
 
+from terang.serve.child import REFUSED
 from terang.serve.launch import launch
 from terang.values.errors import TerangError
 
@@ -98,7 +99,7 @@ class Supervisor:
         if process.is_alive():
             return
         lived_s = now_s - child.started_s
-        if process.exitcode == 1 and child.restarts == 0 and lived_s < _FIRST_MINUTE_S:
+        if process.exitcode == REFUSED and child.restarts == 0 and lived_s < _FIRST_MINUTE_S:
             raise TerangError(f"the {child.name} process could not start; what it said is above")
         child.restarts += 1
         child.process = None
