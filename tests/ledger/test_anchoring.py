@@ -178,11 +178,12 @@ def test_killed_at_every_call_and_begun_again(tmp_path, device, after, soak):
     assert done > 15
 
 
+@pytest.mark.timeout(1200)
 def test_a_chain_that_misbehaves_at_random(tmp_path, soak):
     """Refuses, is unreachable before or after it took a transaction, forgets, seals late: in the end all is
     there once.
     """
-    for seed in range(soak(300, 12)):
+    for seed in range(soak(100, 12)):
         r = random.Random(seed)
         own = FakeDevice(1)
         (tmp_path / str(seed)).mkdir()
@@ -395,6 +396,7 @@ def test_large_envelopes_are_cut_into_what_a_transaction_holds(make, device):
     assert len(rows) > 5
 
 
+@pytest.mark.timeout(1200)
 def test_a_log_over_65536_records(make, device, soak):
     """Anchored in parts over the places where tiles of both levels become complete."""
     platform = make()

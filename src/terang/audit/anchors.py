@@ -1,6 +1,5 @@
 """Log against tiles, batches, checkpoints, signing state and chain."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 from terang.audit.findings import Findings, Progress
@@ -148,15 +147,17 @@ def check_tiles(log: LogReader, nodes: Nodes, findings: Findings) -> None:
                 findings.add("tile", f"subtree {index} of level {level}", "is not the hash of its records")
 
 
-def check_signing_state(path: Path, log: LogReader, tree: Log, findings: Findings) -> None:
-    """What was last signed must be a beginning of the log, and must be kept as a batch."""
-    name = path.name
-    if not path.exists():
+def check_signing_state(name: str, signed: str | None, log: LogReader, tree: Log, findings: Findings) -> None:
+    """What was last signed must be a beginning of the log, and must be kept as a batch.
+
+    `name` is the file's, `signed` its text; None where there is no file.
+    """
+    if signed is None:
         if log.cut_size():
             findings.add("signing-state", name, "is missing: nothing says what was last signed")
         return
     try:
-        size_text, root_text = path.read_text().split()
+        size_text, root_text = signed.split()
         size, root = int(size_text), bytes.fromhex(root_text)
     except ValueError:
         findings.add("signing-state", name, "cannot be read")

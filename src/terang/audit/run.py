@@ -1,5 +1,6 @@
 """One audit of one platform."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,9 @@ from terang.values.errors import StoreError
 
 __all__ = ["run_audit"]
 
+_LOOKS = 20
+_LOOK_AGAIN_S = 0.1
+
 
 def run_audit(
     *,
@@ -33,23 +37,48 @@ def run_audit(
 
     `verify_chain` checks seals, periods, signers and execution of an embedded chain and says how many blocks it has.
     """
+    signed = _stand_still(store, log, signing_state)
     findings = Findings()
-    leaves, stated = check_records(store, data_of, kits, findings, progress)
-    tree = Log(leaves, leaf_nodes(leaves))
-    checkpoint_key = bytes.fromhex(store.setting("checkpoint_key"))
-    with _noting(findings, "tile"):
-        check_tiles(log, tree.nodes, findings)
-    with _noting(findings, "batch"):
-        check_anchors(log, chain, tree, checkpoint_key, findings, progress)
-    with _noting(findings, "signing-state"):
-        check_signing_state(signing_state, log, tree, findings)
-    with _noting(findings, "derived tables"):
-        check_derived(store, kits, stated, findings, progress)
-    if verify_chain is not None:
-        progress("blocks", 0, 1)
-        verify_chain()
-        progress("blocks", 1, 1)
+    try:
+        leaves, stated = check_records(store, data_of, kits, findings, progress)
+        tree = Log(leaves, leaf_nodes(leaves))
+        checkpoint_key = bytes.fromhex(store.setting("checkpoint_key"))
+        with _noting(findings, "tile"):
+            check_tiles(log, tree.nodes, findings)
+        with _noting(findings, "batch"):
+            check_anchors(log, chain, tree, checkpoint_key, findings, progress)
+        with _noting(findings, "signing-state"):
+            check_signing_state(signing_state.name, signed, log, tree, findings)
+        with _noting(findings, "derived tables"):
+            check_derived(store, kits, stated, findings, progress)
+        if verify_chain is not None:
+            progress("blocks", 0, 1)
+            verify_chain()
+            progress("blocks", 1, 1)
+    finally:
+        store.let_go()
+        log.let_go()
     return findings
+
+
+def _stand_still(store: StoreReader, log: LogReader, signing_state: Path) -> str | None:
+    """Let both readers see one moment of the store from now on, beside a platform that goes on writing; the text of the
+    signing state of that moment.
+
+    A batch is signed a moment before it is kept, so a state that is ahead is looked at again a little later.
+    """
+    signed: str | None = None
+    for _ in range(_LOOKS):
+        signed = signing_state.read_text() if signing_state.exists() else None
+        if store.hold() == log.hold() and _signed_size(signed) <= log.cut_size():
+            break
+        time.sleep(_LOOK_AGAIN_S)
+    return signed
+
+
+def _signed_size(signed: str | None) -> int:
+    first = (signed or "").split()[:1]
+    return int(first[0]) if first and first[0].isdigit() else 0
 
 
 @contextmanager

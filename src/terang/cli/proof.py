@@ -72,7 +72,8 @@ def _explain(checked: Checked, *, asked: bool) -> list[str]:
     if checked.fields is not None:
         lines += _say_envelope(checked.fields)
     lines.append(f"it stands in the log {point.origin} of {point.size} records with the root {point.root.hex()}")
-    lines.append("the log's owner has signed that size and root")
+    lines.append(f"that size and root are signed with the checkpoint key {checked.checkpoint_key.hex()}")
+    lines.append("(which is the document's own word: compare it with the key that the owner has given you)")
     if anchor is None:
         lines.append("no block held it when the proof was made")
     elif asked:
@@ -92,6 +93,10 @@ def _say_envelope(fields: object) -> list[str]:
     body = fields.body  # type: ignore[attr-defined]
     if isinstance(body, Readings):
         for index, offset in enumerate(body.offsets_ms):
-            values = ", ".join(f"{BY_CODE[code].name}={column[index]}" for code, column in body.columns.items())
+            values = ", ".join(f"{_name(code)}={column[index]}" for code, column in body.columns.items())
             lines.append(f"  [{index}] +{offset} ms: {values}")
     return lines
+
+
+def _name(code: int) -> str:
+    return BY_CODE[code].name if code in BY_CODE else f"quantity {code}"

@@ -25,6 +25,7 @@ MAX_RECORDS = 1000
 MAX_BYTES = 96_000
 
 _MAGIC = b"TRGB"
+_EFFORT = 6  # 9 takes twice as long and was measured to save two bytes in a thousand
 _INFLATED_LIMIT = MAX_RECORDS * envelope.MAX_BYTES + (1 << 20)
 _CELLS_LIMIT = 2 << 20  # columns of more values than this are kept raw: they are no house's, and would fill a memory
 _FIELDS = 15
@@ -207,7 +208,7 @@ def _deflate(c: _Columns) -> bytes:
             b"".join(c.signatures),
         ]
     )
-    return _MAGIC + bytes((VERSION,)) + zlib.compress(body, 9)
+    return _MAGIC + bytes((VERSION,)) + zlib.compress(body, _EFFORT)
 
 
 def _inflate(data: bytes) -> list[Any]:

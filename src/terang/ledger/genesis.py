@@ -11,7 +11,7 @@ from terang.values.errors import ChainCorrupt, SettingError
 __all__ = ["EPOCH_BLOCKS", "GAS_LIMIT", "INITIAL_BASE_FEE", "Genesis"]
 
 EPOCH_BLOCKS: Final = 30_000
-GAS_LIMIT: Final = 30_000_000
+GAS_LIMIT: Final = 120_000_000
 INITIAL_BASE_FEE: Final = 1_000_000_000
 _FORKS: Final = (
     "homesteadBlock",

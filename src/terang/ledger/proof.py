@@ -73,6 +73,7 @@ class Checked(NamedTuple):
 
     subject: Subject
     checkpoint: Checkpoint
+    checkpoint_key: bytes
     anchor: AnchorClaim | None
     fields: Any
 
@@ -105,7 +106,7 @@ def check_proof(document: object) -> Checked:
     checkpoint = open_checkpoint(checkpoint_text, checkpoint_key)
     leaf = leaf_hash(subject.kind, subject.data)
     verify_inclusion(leaf, subject.position, checkpoint.size, path, checkpoint.root)
-    return Checked(subject, checkpoint, anchor, fields)
+    return Checked(subject, checkpoint, checkpoint_key, anchor, fields)
 
 
 def check_signature(document: object) -> Envelope | None:

@@ -22,7 +22,7 @@ from terang.ingest.receipts import EpochState, Receipts
 from terang.kits_installed import load_kits
 from terang.ledger.drafts import Anchored, BatchDraft
 from terang.pipeline import Outcome, Pipeline
-from terang.serve.child import REFUSED, end_with_parent, speak_as
+from terang.serve.child import REFUSED, end_with_parent, spare_the_collector, speak_as
 from terang.serve.door import Door
 from terang.serve.launch import launch
 from terang.serve.plan import CorePlan
@@ -218,7 +218,12 @@ class _Core:
 
 def _new_checkers() -> ProcessPoolExecutor:
     """Started only when it has something to do: a house of ten rooms never needs a second process for signatures."""
-    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent)
+    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_checking)
+
+
+def _begin_checking() -> None:
+    end_with_parent()
+    spare_the_collector()
 
 
 def run_core(plan: CorePlan) -> None:
@@ -226,6 +231,7 @@ def run_core(plan: CorePlan) -> None:
     end_with_parent()
     speak_as("core")
     core = _Core(plan)
+    spare_the_collector()
     try:
         uvloop.run(_until_told(core))
     except* TerangError as group:

@@ -24,7 +24,7 @@ from terang.ledger.node import Node, NodeSettings
 from terang.ledger.rpc_chain import RpcChain
 from terang.ledger.signing_state import SigningState
 from terang.ledger.tiles import TiledNodes
-from terang.serve.child import REFUSED, end_with_parent, speak_as
+from terang.serve.child import REFUSED, end_with_parent, spare_the_collector, speak_as
 from terang.serve.wire import Call, LedgerDoor, LedgerKeys
 from terang.settings import Settings
 from terang.store.log_reader import LogReader, StoredBatch
@@ -273,6 +273,7 @@ def run_ledger(
     """The main function of the process; ends when its parent does."""
     end_with_parent()
     speak_as("ledger")
+    spare_the_collector()
     door = LedgerDoor(calls)
     try:
         _Ledger(settings, keys, door, Hints(hints, SystemClock())).run()

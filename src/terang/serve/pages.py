@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from terang.ledger.batch import decode
+from terang.ledger.batch import Item, decode
 from terang.ledger.contract import decode_anchor_call
 from terang.ledger.proof import (
     AnchorClaim,
@@ -33,6 +33,8 @@ class Pages(StoreReader):
         super().__init__(log.path, clock)
         self._log = log
         self._chain = chain
+        # whoever reads one record of a batch reads the next one too; one assignment, so that threads may race
+        self._read_last: tuple[int, list[Item]] = (-1, [])
 
     def record(self, position: int) -> RecordDetail | None:
         """The record at this position of the log."""
@@ -81,10 +83,13 @@ class Pages(StoreReader):
         batch = self._log.batch_of(position)
         if batch is None or batch.transaction_hash is None or self._chain is None:
             raise StoreError(f"the bytes of record {position} are on the chain only, which cannot be reached now")
-        calldata = self._chain.transaction(batch.transaction_hash)
-        if calldata is None:
-            raise StoreError(f"the chain does not hold batch {batch.id}; run `terang audit`")
-        return decode(decode_anchor_call(calldata).data)[position - batch.old_size].data
+        begin, items = self._read_last
+        if begin != batch.old_size:
+            calldata = self._chain.transaction(batch.transaction_hash)
+            if calldata is None:
+                raise StoreError(f"the chain does not hold batch {batch.id}; run `terang audit`")
+            begin, items = self._read_last = (batch.old_size, decode(decode_anchor_call(calldata).data))
+        return items[position - begin].data
 
     def proof(self, position: int) -> Proof | None:
         """The proof of a record; None where there is no such record or no checkpoint covers it yet."""

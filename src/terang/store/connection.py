@@ -8,7 +8,7 @@ from typing import IO
 
 from terang.values.errors import StoreError, StoreInUse
 
-__all__ = ["WriterLock", "open_for_reading", "open_for_writing"]
+__all__ = ["WriterLock", "begin_snapshot", "open_for_reading", "open_for_writing"]
 
 _BUSY_MS = 10_000
 
@@ -38,6 +38,18 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise StoreError(f"cannot open the store {path}: {error}") from error
     return connection
+
+
+def begin_snapshot(connection: sqlite3.Connection) -> tuple[object, ...]:
+    """Let a reading connection see one moment of the store until it is closed; a mark that tells moments apart."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+    connection.execute("BEGIN")
+    mark: tuple[object, ...] = connection.execute(
+        "SELECT (SELECT max(position) FROM record), (SELECT max(id) FROM batch), (SELECT min(position) FROM held),"
+        " (SELECT count(*) FROM batch WHERE block_hash IS NULL)"
+    ).fetchone()
+    return mark
 
 
 class WriterLock:

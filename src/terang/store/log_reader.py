@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 from typing import NamedTuple
 
-from terang.store.connection import open_for_reading
+from terang.store.connection import begin_snapshot, open_for_reading
 from terang.values.errors import StoreError
 
 __all__ = ["LogReader", "StoredBatch", "StoredRecord"]
@@ -56,6 +56,17 @@ class LogReader:
     def close(self) -> None:
         """Let go of the file."""
         self._db.close()
+
+    def hold(self) -> tuple[object, ...]:
+        """See the store as it is now from here on, whatever is written meanwhile; which moment that is."""
+        try:
+            return begin_snapshot(self._db)
+        except sqlite3.Error as error:
+            raise StoreError(f"the store cannot be read: {error}") from error
+
+    def let_go(self) -> None:
+        """See what is written again, after `hold`."""
+        self._db.rollback()
 
     def size(self) -> int:
         """How many records the log has."""

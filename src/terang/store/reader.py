@@ -31,7 +31,7 @@ from terang.reader import (
     Used,
     User,
 )
-from terang.store.connection import open_for_reading
+from terang.store.connection import begin_snapshot, open_for_reading
 from terang.values.clock import Clock
 from terang.values.envelope import ATTESTED_BY
 from terang.values.errors import StoreError
@@ -65,6 +65,18 @@ class StoreReader:
         except sqlite3.Error as error:
             raise StoreError(f"the store cannot be read: {error}") from error
         return found
+
+    def hold(self) -> tuple[object, ...]:
+        """See the store as it is now from here on, in this thread, whatever is written meanwhile; which moment."""
+        self.rows("SELECT 1")
+        try:
+            return begin_snapshot(self._local.db)
+        except sqlite3.Error as error:
+            raise StoreError(f"the store cannot be read: {error}") from error
+
+    def let_go(self) -> None:
+        """See what is written again, after `hold`."""
+        self._local.db.rollback()
 
     def setting(self, key: str, otherwise: str = "") -> str:
         """One of the site's settings or statuses."""
