@@ -15,9 +15,10 @@ from terang.ledger.embedded import EmbeddedChain
 from terang.ledger.genesis import Genesis
 from terang.ledger.proof import check_anchor, check_proof
 from terang.ledger.signing_state import SigningState
+from terang.log_writer import LogWriter
 from terang.pipeline import Incoming
 from terang.serve.pages import Pages
-from terang.testing import FakeDevice, MiniPlatform
+from terang.testing import FakeDevice, MiniPlatform, moment
 from terang.values.clock import FakeClock
 from terang.values.command import AddRoom, PlaceMeter
 from terang.values.receipt import CONTEXT, EpochReceipt, Receipt, decode_down
@@ -25,11 +26,6 @@ from terang.values.record import ENVELOPE, leaf_hash
 from terang.values.signing import open_statement
 
 NOW = 1_763_600_000_000
-
-
-def moment(energy_mwh):
-    """A room at 220 V with a lamp of 220 W."""
-    return (220_000, 1_000, 220_000, energy_mwh, 50_000, 1_000)
 
 
 @pytest.fixture
@@ -155,7 +151,7 @@ def test_the_same_life_on_the_embedded_chain(tmp_path, device):
             signing = SigningState(house.signing_state_path, house.checkpoint_key, "terang/test")
             anchorer = Anchorer(
                 source=house.log,
-                target=house,
+                target=LogWriter(house.pipeline),
                 chain=chain,
                 committer=committer,
                 contract=contract,

@@ -9,7 +9,7 @@ import pytest
 from terang.pipeline import Incoming, Pipeline
 from terang.store.reader import StoreReader
 from terang.store.schema import metadata
-from terang.testing import FakeDevice, MiniPlatform
+from terang.testing import FakeDevice, MiniPlatform, moment
 from terang.values import envelope
 from terang.values.command import RevokeDevice
 from terang.values.envelope import FIRST_PREVIOUS, Envelope
@@ -20,11 +20,6 @@ from terang.world import World
 
 NOW = 1_763_600_000_000
 HOUR = 3_600_000
-
-
-def moment(energy_mwh, power_mw=220_000):
-    """Plausible values with this counter."""
-    return (220_000, 1_000, power_mw, energy_mwh, 50_000, 1_000)
 
 
 @pytest.fixture

@@ -4,18 +4,13 @@ import pytest
 
 from terang.kits.meter import KIT
 from terang.pipeline import Pipeline
-from terang.testing import FakeDevice, MiniPlatform
+from terang.testing import FakeDevice, MiniPlatform, moment
 from terang.values.command import AddRoom, PlaceMeter
 from terang.values.envelope import Envelope
 from terang.values.errors import KitError
 from terang.values.reading import Event
 
 NOW = 1_763_600_000_000
-
-
-def moment(energy_mwh):
-    """Plausible values with this counter."""
-    return (220_000, 1_000, 220_000, energy_mwh, 50_000, 1_000)
 
 
 @pytest.fixture

@@ -8,17 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from terang.kit import Step
-from terang.testing import FakeDevice, MiniPlatform
+from terang.testing import FakeDevice, MiniPlatform, moment
 from terang.timeline import HOUR_MS, spread
 from terang.values.command import DecideStep
 from terang.values.errors import UsageError
 
 BEGIN = 1_763_600_400_000  # twenty past the hour
-
-
-def moment(energy_mwh, power_mw=220_000, voltage_mv=220_000):
-    """Plausible values with this counter."""
-    return (voltage_mv, 1_000, power_mw, energy_mwh, 50_000, 1_000)
 
 
 def counters(r, times):

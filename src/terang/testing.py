@@ -22,10 +22,10 @@ from terang.ledger.anchoring import Anchorer
 from terang.ledger.chain import Activity, Block, BlockId, ChainStatus, Log, Receipt
 from terang.ledger.committer import Committer
 from terang.ledger.contract import LogHead, decode_anchor_call, encode_head_query
-from terang.ledger.drafts import Anchored, BatchDraft, Tile
 from terang.ledger.evm import decode_transaction
 from terang.ledger.merkle import verify_consistency
 from terang.ledger.signing_state import SigningState
+from terang.log_writer import LogWriter
 from terang.pipeline import Incoming, Pipeline
 from terang.serve.pages import Pages
 from terang.store.log_reader import LogReader
@@ -48,7 +48,7 @@ from terang.values.quantity import QUANTITIES
 from terang.values.reading import CLOCK_SYNCED, CLOCK_UNKNOWN, Event, Lost, Readings, TimeFix
 from terang.values.signing import KeyPair, sign_statement
 
-__all__ = ["FakeDevice", "MemoryChain", "MiniPlatform", "Values", "audit_directory"]
+__all__ = ["FakeDevice", "MemoryChain", "MiniPlatform", "Values", "audit_directory", "moment"]
 
 Values = tuple[int, ...]
 """One moment's six quantities in the order of `quantity.QUANTITIES`."""
@@ -56,6 +56,11 @@ Values = tuple[int, ...]
 _ANCHORED = keccak(text="Anchored(bytes32,uint64,uint64,bytes32)")
 _CONTRACT = b"\xc0" * 20
 _CODES = tuple(quantity.code for quantity in QUANTITIES)
+
+
+def moment(energy_mwh: int, power_mw: int = 220_000, voltage_mv: int = 220_000) -> Values:
+    """A room at 220 V with a lamp of 220 W and its meter's counter at `energy_mwh`: plausible unless told otherwise."""
+    return (voltage_mv, 1_000, power_mw, energy_mwh, 50_000, 1_000)
 
 
 class FakeDevice:
@@ -259,7 +264,7 @@ class MemoryChain:
 class MiniPlatform:
     """Store, pipeline and ledger in one thread, over a directory; open another on the same one to restart.
 
-    `chain` stays alive over restarts if it is handed on. Implements `ledger.anchoring.LogTarget`.
+    `chain` stays alive over restarts if it is handed on.
     """
 
     def __init__(
@@ -325,7 +330,7 @@ class MiniPlatform:
         """A committer's work over this store and chain, begun anew."""
         return Anchorer(
             source=self.log,
-            target=self,
+            target=LogWriter(self.pipeline),
             chain=self.chain,
             committer=Committer(PrivateKey(b"\x02" * 32)),
             contract=self.chain.contract,
@@ -351,25 +356,6 @@ class MiniPlatform:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def save_tiles(self, tiles: tuple[Tile, ...]) -> None:
-        """See LogTarget."""
-        with self.writer.transaction():
-            self.writer.save_tiles(tiles)
-
-    def save_batch(self, draft: BatchDraft) -> None:
-        """See LogTarget."""
-        with self.writer.transaction():
-            self.writer.save_batch(draft)
-
-    def save_transaction(self, old_size: int, raw: bytes, transaction_hash: bytes) -> None:
-        """See LogTarget."""
-        with self.writer.transaction():
-            self.writer.save_transaction(old_size, raw, transaction_hash)
-
-    def save_anchored(self, anchored: Anchored) -> None:
-        """See LogTarget."""
-        self.pipeline.anchor(anchored)
 
 
 def audit_directory(directory: Path, chain: MemoryChain, kits: Mapping[str, Kit]) -> Findings:

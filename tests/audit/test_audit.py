@@ -11,18 +11,13 @@ from pathlib import Path
 import pytest
 
 from terang.kits.meter import KIT
-from terang.testing import FakeDevice, MiniPlatform, audit_directory
+from terang.testing import FakeDevice, MiniPlatform, audit_directory, moment
 from terang.values.command import AddUser, DecideStep, RevokeDevice
 from terang.values.envelope import FIRST_PREVIOUS, Envelope
 from terang.values.reading import Event
 
 BEGIN = 1_763_600_400_000
 HOUR = 3_600_000
-
-
-def moment(energy_mwh, power_mw=220_000):
-    """Plausible values with this counter."""
-    return (220_000, 1_000, power_mw, energy_mwh, 50_000, 1_000)
 
 
 def fill(platform, n, *, per=60):

@@ -7,6 +7,7 @@ import pytest
 
 from terang.ledger import batch
 from terang.ledger.contract import decode_anchor_call
+from terang.log_writer import LogWriter
 from terang.testing import FakeDevice, MemoryChain, MiniPlatform
 from terang.values.errors import (
     BatchUnfaithful,
@@ -92,7 +93,7 @@ def turn(platform, plan=None, record_bytes=100):
     anchorer._record_bytes = record_bytes
     if plan is not None:
         anchorer._chain = Fragile(platform.chain, plan)
-        anchorer._target = Fragile(platform, plan)
+        anchorer._target = Fragile(LogWriter(platform.pipeline), plan)
     anchorer.check_start()
     anchorer.cut()
     waiting = anchorer.send()
@@ -286,7 +287,7 @@ def test_after_a_crash_between_signing_and_keeping_less_may_be_cut(make, device)
     fill(platform, device, 1500)
     anchorer = platform.anchorer()
     anchorer._record_bytes = 10
-    anchorer._target = Fragile(platform, Plan(at=2))
+    anchorer._target = Fragile(LogWriter(platform.pipeline), Plan(at=2))
     with pytest.raises(Killed):
         anchorer.cut()  # its first call keeps the tiles, its second would keep the batch
     assert platform.log.cut_size() == 0

@@ -17,11 +17,11 @@ from terang.kits_installed import load_kits
 from terang.ledger.anchoring import Anchorer
 from terang.ledger.chain import Receipt
 from terang.ledger.committer import Committer
-from terang.ledger.drafts import Anchored, BatchDraft, Tile
 from terang.ledger.embedded import EmbeddedChain
 from terang.ledger.genesis import Genesis
 from terang.ledger.keyfile import load_or_create_key
 from terang.ledger.signing_state import SigningState
+from terang.log_writer import LogWriter
 from terang.pipeline import Incoming, Pipeline
 from terang.serve.ledger import read_back
 from terang.settings import Settings
@@ -52,7 +52,7 @@ class _Disk(NamedTuple):
 
 @dataclass(slots=True)
 class _House:
-    """One platform in one thread, on a clock that is told the time. Implements `anchoring.LogTarget`."""
+    """One platform in one thread, on a clock that is told the time."""
 
     clock: FakeClock
     writer: StoreWriter
@@ -60,21 +60,6 @@ class _House:
     log: LogReader
     chain: EmbeddedChain
     devices: list[BenchDevice]
-
-    def save_tiles(self, tiles: tuple[Tile, ...]) -> None:
-        with self.writer.transaction():
-            self.writer.save_tiles(tiles)
-
-    def save_batch(self, draft: BatchDraft) -> None:
-        with self.writer.transaction():
-            self.writer.save_batch(draft)
-
-    def save_transaction(self, old_size: int, raw: bytes, transaction_hash: bytes) -> None:
-        with self.writer.transaction():
-            self.writer.save_transaction(old_size, raw, transaction_hash)
-
-    def save_anchored(self, anchored: Anchored) -> None:
-        self.pipeline.anchor(anchored)
 
     def included(self, raw: bytes) -> Receipt:
         """What became of a transaction that is sealed now."""
@@ -161,7 +146,7 @@ def _open(directory: Path) -> tuple[_House, Anchorer]:
     signing = SigningState(directory / "signing-state", key, "terang/bench")
     anchorer = Anchorer(
         source=log,
-        target=house,
+        target=LogWriter(pipeline),
         chain=chain,
         committer=committer,
         contract=contract.contract_address,
@@ -188,8 +173,7 @@ def _live_a_minute(house: _House, anchorer: Anchorer) -> None:
     for old in house.log.releasable(house.clock.now_ms() - _HELD_MINUTES * _MINUTE_MS):
         if not read_back(house.chain, old, house.log.leaves(old.old_size, old.new_size)):
             raise BatchUnfaithful("the chain's copy of a batch differs from the store")
-        with house.writer.transaction():
-            house.writer.release(old.old_size, old.new_size)
+        LogWriter(house.pipeline).release(old.old_size, old.new_size)
 
 
 def _held_bytes(house: _House) -> float:

@@ -121,7 +121,7 @@ class LogTarget(Protocol):
         """Keep the transaction under which the batch that begins at `old_size` is about to be sent."""
         ...
 
-    def save_anchored(self, anchored: Anchored) -> None:
+    def save_anchored(self, anchored: Anchored) -> object:
         """Write block number, block hash and position back."""
         ...
 

@@ -21,6 +21,7 @@ from terang.ingest.intake import Arrived, Intake
 from terang.ingest.receipts import EpochState, Receipts
 from terang.kits_installed import load_kits
 from terang.ledger.drafts import Anchored, BatchDraft
+from terang.log_writer import LogWriter
 from terang.pipeline import Outcome, Pipeline
 from terang.serve.child import REFUSED, end_with_parent, spare_the_collector, speak_as
 from terang.serve.door import Door
@@ -54,6 +55,7 @@ class _Core:
         self._writer = StoreWriter(plan.settings.store_path)
         key = KeyPair(plan.platform_seed)
         self.pipeline = Pipeline(writer=self._writer, kits=load_kits(), key=key, clock=clock)
+        self._log = LogWriter(self.pipeline)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="writer")
         self._door = Door(plan.settings.socket_path, self._answer)
         self._opening = ThreadPoolExecutor(1, thread_name_prefix="opener")
@@ -196,18 +198,17 @@ class _Core:
 
     def _write(self, call: Call) -> dict[tuple[bytes, bytes], EpochState]:
         if isinstance(call, Anchored):
-            return self.pipeline.anchor(call)
-        with self._writer.transaction():
-            if isinstance(call, BatchDraft):
-                self._writer.save_batch(call)
-            elif isinstance(call, SaveTiles):
-                self._writer.save_tiles(call.tiles)
-            elif isinstance(call, SaveTransaction):
-                self._writer.save_transaction(*call)
-            elif isinstance(call, Release):
-                self._writer.release(*call)
-            else:
-                self._writer.put_site(call.values)
+            return self._log.save_anchored(call)
+        if isinstance(call, BatchDraft):
+            self._log.save_batch(call)
+        elif isinstance(call, SaveTiles):
+            self._log.save_tiles(call.tiles)
+        elif isinstance(call, SaveTransaction):
+            self._log.save_transaction(*call)
+        elif isinstance(call, Release):
+            self._log.release(*call)
+        else:
+            self._log.save_status(call.values)
         return {}
 
     def _tell_ledger(self, hint: str) -> None:
