@@ -17,6 +17,7 @@ from terang.ledger.columns import pack, unpack
 from terang.values import cbor, envelope, reading
 from terang.values.errors import BatchUnfaithful, CodecError
 from terang.values.record import ENVELOPE, leaf_hash
+from terang.values.shapes import Shapes
 
 __all__ = ["MAX_BYTES", "MAX_RECORDS", "VERSION", "Item", "decode", "encode"]
 
@@ -109,13 +110,13 @@ def _gather_raw(items: Sequence[Item]) -> _Columns:
 
 
 def _gather(items: Sequence[Item]) -> _Columns:
-    columns = _Columns()
+    columns, shapes = _Columns(), Shapes()
     numbers: dict[_Stream, int] = {}
     members: list[list[_Readings]] = []
     last_leaf: dict[bytes, bytes] = {}
     follows: dict[bytes, bool] = {}
     for item in items:
-        found = _readings(item)
+        found = _readings(item, shapes)
         if found is None:
             columns.stream_of.append(0)
             columns.raw.append(item)
@@ -148,13 +149,23 @@ def _note_raw(item: Item, last_leaf: dict[bytes, bytes]) -> None:
         last_leaf[device] = leaf_hash(item.kind, item.data)
 
 
-def _readings(item: Item) -> _Readings | None:
+def _decode(payload: bytes, shapes: Shapes) -> envelope.Envelope:
+    """The envelope; those of a batch have few shapes."""
+    quick = shapes.decode(payload)
+    if quick is not None:
+        return envelope.Envelope._make((*quick.fields, quick.body))
+    fields = envelope.decode_payload(payload)
+    shapes.learn(payload)
+    return fields
+
+
+def _readings(item: Item, shapes: Shapes) -> _Readings | None:
     """The envelope if its columns can carry it; None if it has to stand raw."""
     if item.kind != ENVELOPE:
         return None
     try:
         payload, signature = envelope.split(item.data)
-        fields = envelope.decode_payload(payload)
+        fields = _decode(payload, shapes)
     except CodecError:
         return None
     if fields.kind != envelope.READINGS or not _fits(fields):

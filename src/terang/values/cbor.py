@@ -26,6 +26,7 @@ _TYPED = {
     74: ("i", 4, 1 << 15, True),
     75: ("q", 8, 1 << 31, True),
 }
+_TYPED_HEAD = {tag: bytes((_TAG << 5 | 24, tag)) for tag in _TYPED}
 _FLOOR = {1: 24, 2: 1 << 8, 4: 1 << 16, 8: 1 << 32}  # bytes of a number -> the smallest that needs them
 _DEPTH_LIMIT = 8
 _CUT = "the bytes end in the middle of a value"
@@ -65,7 +66,7 @@ def encode_column(values: tuple[int, ...]) -> bytes:
     if high >= 1 << (63 if low < 0 else 64) or low < -(1 << 63):
         raise CodecError("a number over 64 bits cannot be encoded")
     body = struct.pack(">" + str(len(values)) + letter, *values)
-    return encode_head(_TAG, tag) + encode_head(_BYTES, len(body)) + body
+    return _TYPED_HEAD[tag] + encode_head(_BYTES, len(body)) + body
 
 
 def _signed_tag(low: int, high: int) -> int:

@@ -49,6 +49,9 @@ ATTESTED_BY = ("device", "gateway", "platform")
 
 _VERSION = 1
 _FIELDS = 11
+# the array's head counts all fields; then the version; the strings' heads are those of 16, 8 and 32 bytes
+_PAYLOAD_HEAD = bytes((0x80 | _FIELDS + 1, _VERSION))
+_DEVICE_HEAD, _EPOCH_HEAD, _PREVIOUS_HEAD = b"\x50", b"\x48", b"\x58\x20"
 # tag 18, array of 4, the protected header h'a10127' as a byte string, an empty map
 _COSE_PREFIX = b"\xd2\x84\x43\xa1\x01\x27\xa0"
 _SIGNATURE_HEAD = b"\x58\x40"
@@ -86,17 +89,26 @@ def encode_payload(envelope: Envelope) -> bytes:
     """The bytes that are signed as payload; CodecError where the envelope breaks a rule of its own."""
     e = envelope
     _check_fields(e.device, e.epoch, e.previous, e.attested_by, e.utc_ms, e.clock)
-    head = cbor.encode(
-        [_VERSION, e.kind, e.device, e.epoch, e.sequence, e.previous, e.meter, e.attested_by, e.uptime_ms]
+    if min(e.kind, e.sequence, e.meter, e.attested_by, e.uptime_ms, e.clock) < 0:
+        raise CodecError("a field must be an unsigned number")
+    parts = (
+        _PAYLOAD_HEAD,
+        cbor.encode_head(0, e.kind),
+        _DEVICE_HEAD,
+        e.device,
+        _EPOCH_HEAD,
+        e.epoch,
+        cbor.encode_head(0, e.sequence),
+        _PREVIOUS_HEAD,
+        e.previous,
+        cbor.encode_head(0, e.meter),
+        cbor.encode_head(0, e.attested_by),
+        cbor.encode_head(0, e.uptime_ms),
+        cbor.encode(e.utc_ms),
+        cbor.encode_head(0, e.clock),
+        reading.encode_body(e.body),  # last, so that a reader can slice it out unparsed
     )
-    # the array head counts all fields; the body stands last so that a reader can slice it out unparsed
-    return (
-        cbor.encode_head(4, _FIELDS + 1)
-        + head[1:]
-        + cbor.encode(e.utc_ms)
-        + cbor.encode(e.clock)
-        + reading.encode_body(e.body)
-    )
+    return b"".join(parts)
 
 
 def split_payload(payload: bytes) -> tuple:

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 from terang.values import envelope as envelopes
 from terang.values.errors import CodecError, NotCanonical, TooLarge
 from terang.values.reading import Event, Lost, Readings, TimeFix, decode_body
-from terang.verify.shapes import Shapes
+from terang.values.shapes import Shapes
 
 __all__ = ["NUMBER_LIMIT", "Body", "Claim", "Keys", "Opened", "Opener", "Refusal"]
 

@@ -9,7 +9,7 @@ from terang.testing import FakeDevice
 from terang.values import envelope, reading
 from terang.values.envelope import READINGS, Envelope
 from terang.values.errors import CodecError
-from terang.verify.shapes import Shapes
+from terang.values.shapes import Shapes
 
 VALUES = (220_000, 1_000, 220_000, 5_000, 50_000, 1_000)
 
