@@ -22,7 +22,7 @@ STAGES = ("accounts", "decide", "ingest", "ledger", "notify", "store", "verify")
 MAIN_PATH = ("world", "commit", "timeline", "statements", "commands", "pipeline", "log_writer")
 # What the processes of a house are put together from; and what whoever shows or measures the whole may use.
 SERVING = (
-    *("values", "kit", "reader", *STAGES, "web", *MAIN_PATH),
+    *("values", "kit", "reader", "page", *STAGES, "web", *MAIN_PATH),
     *("settings", "keyring", "kits_installed"),
 )
 BELOW_ASSEMBLY = (*SERVING, "studies", "kits", "edge", "delivery", "simulated")
@@ -32,15 +32,16 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "values": (),
     "kit": ("values",),
     "reader": ("values", "kit"),
+    "page": ("values", "kit", "reader"),
     **dict.fromkeys(STAGES, ("values", "kit", "reader")),
     "studies": ("values", "kit"),
-    "kits": ("values", "kit", "reader", "studies"),
+    "kits": ("values", "kit", "reader", "page", "studies"),
     "settings": ("values",),
     "keyring": ("values",),
-    "kits_installed": ("values", "kit"),
+    "kits_installed": ("values", "kit", "page"),
     "delivery": (),
     "edge": ("values", "kit", "kits"),
-    "web": ("values", "kit", "reader"),
+    "web": ("values", "kit", "reader", "page"),
     **{part: ("values", "kit", *STAGES, *MAIN_PATH[:n]) for n, part in enumerate(MAIN_PATH)},
     "serve": SERVING,
     "audit": ("values", "kit", "reader", *STAGES, *MAIN_PATH),
@@ -72,7 +73,7 @@ NAMES_THAT_SAY_NOTHING = {
     *("manager", "managers", "misc", "util", "utils"),
 }
 KIT_FILES = {"__init__", "model", "rules", "device", "service", "simulator", "pages"}
-KIT_FOLDERS = {"adapters", "templates"}
+KIT_FOLDERS = {"adapters", "templates", "texts"}
 PURE_KIT_FILES = {"model", "rules"}
 IMPURE_LIBRARIES = {
     *("asyncio", "ctypes", "datetime", "fcntl", "http", "importlib", "io", "multiprocessing", "os", "pathlib"),
@@ -370,7 +371,7 @@ def kit_files(house: House) -> Iterator[str]:
 
 def _known_kit_file(inside: Path) -> bool:
     if len(inside.parts) > 1:
-        return inside.parts[0] == "templates" or (inside.parts[0] == "adapters" and inside.suffix == ".py")
+        return inside.parts[0] in {"templates", "texts"} or (inside.parts[0] == "adapters" and inside.suffix == ".py")
     if inside.suffix == ".py":
         return inside.stem in KIT_FILES or re.fullmatch(r"_[a-z][a-z0-9_]*", inside.stem) is not None
     return inside.name in {"README.md", "quality.toml"}

@@ -10,6 +10,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 from tests.web.house import NOW_MS, PASSWORDS, Core, House
 
+from terang.kits_installed import load_pages
 from terang.values.clock import FakeClock
 from terang.web.core import CoreClient
 from terang.web.server import create_app
@@ -34,7 +35,7 @@ def settings(tmp_path: Path) -> WebSettings:
 @pytest.fixture
 def make_app(settings: WebSettings, house: House, clock: FakeClock, tmp_path: Path) -> Callable[[], Litestar]:
     """Makes an app without a core; the same `settings` each time, as after a restart."""
-    return lambda: create_app(settings, house, CoreClient(tmp_path / "core.sock"), clock=clock)
+    return lambda: create_app(settings, house, CoreClient(tmp_path / "core.sock"), kits=load_pages(), clock=clock)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from terang.kits_installed import load_pages
 from terang.reader import (
     BatchRow,
     Delivered,
@@ -526,7 +527,8 @@ def main() -> None:
     house = House(SystemClock())
     path = folder / "core.sock"
     threading.Thread(target=lambda: asyncio.run(tell(house, path)), daemon=True).start()
-    run_web(WebSettings(state_dir=folder / "web", port=port, rpc_url="http://127.0.0.1:8545"), lambda: house, path)
+    web = WebSettings(state_dir=folder / "web", port=port, rpc_url="http://127.0.0.1:8545")
+    run_web(web, lambda: house, path, load_pages())
 
 
 if __name__ == "__main__":

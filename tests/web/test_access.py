@@ -8,6 +8,7 @@ import pytest
 from litestar import Litestar
 from litestar.routes import HTTPRoute
 
+from terang.kits_installed import load_pages
 from terang.web.access import may_see_record
 
 OPEN = {"/login", "/health", "/schema", "/schema/openapi.json", "/schema/{path}", "/static/{file_path}"}
@@ -17,6 +18,7 @@ OWNERS = {
 }
 FOR_ALL = {"/", "/overview/rooms", "/ledger", "/live", "/api/v1/rooms", "/api/v1/ledger", "/api/v1/batches"}
 OWN = 12_002  # a record of Kamar 3: its position leaves 2 over 6
+METER_CARDS = [card.name for pages in load_pages() for card in pages.cards if pages.kit == "meter"]
 OTHERS = 12_001
 ACT = 12_999
 
@@ -30,7 +32,7 @@ def routes(app: Litestar) -> Iterator[str]:
 
 def filled(path: str, *, room: int, position: int) -> str:
     query = "?from_ms=0&to_ms=9000000000000" if path.endswith("/hours") else ""
-    return path.format(room_id=room, position=position, index=0) + query
+    return path.format(room_id=room, position=position, index=0, kit="meter", card="now") + query
 
 
 def test_every_route_is_known_here(app):
@@ -54,8 +56,9 @@ def test_nobody_comes_in_without_logging_in(app, browser):
 
 def test_another_room_is_as_one_that_does_not_exist(app, tenant):
     """A tenant who guesses gets the same 404, byte for byte, on every route: pages, pieces, files, API, proofs."""
-    guessed = [path for path in routes(app) if "{" in path and path not in OPEN]
-    assert len(guessed) >= 11
+    cards = [path.replace("{kit}/{card}", f"meter/{card}") for path in routes(app) for card in METER_CARDS]
+    guessed = [path for path in dict.fromkeys(cards) if "{" in path and path not in OPEN]
+    assert len(guessed) >= 12
     for path in guessed:
         own = tenant.get(filled(path, room=3, position=OWN))
         assert own.status_code == 200, path
@@ -92,7 +95,7 @@ def test_a_tenant_cannot_do_what_owners_do(tenant, house, csrf):
 
 def test_another_rooms_meter_is_not_read_through_ones_own(tenant):
     """`meter` of a neighbour under the own room is 404 everywhere."""
-    for path in ("", "/now", "/readings", "/chart", "/readings.csv"):
+    for path in ("", "/meter/now", "/meter/readings", "/meter/history", "/readings.csv"):
         assert tenant.get(f"/rooms/3{path}?meter=1").status_code == 404
     for path in ("/readings", "/hours"):
         assert tenant.get(f"/api/v1/rooms/3{path}?meter=1&from_ms=0&to_ms=9000000000000").status_code == 404

@@ -2,19 +2,28 @@
 
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from terang.kits_installed import load_pages
+from terang.page.texts import LANGUAGES, load_texts
 from terang.values.errors import TerangError
-from terang.web import language
-from terang.web.language import LANGUAGES, load_texts
+from terang.web.render import texts_in
 
-WEB = Path(language.__file__).parent
+PARTS = [
+    Path(str(import_module(name).__file__)).parent for name in ("terang.web", *(one.package for one in load_pages()))
+]
 KEYS = {
-    language: json.loads((WEB / "texts" / f"{language}.json").read_text(encoding="utf-8")) for language in LANGUAGES
+    language: {
+        key: text
+        for part in PARTS
+        for key, text in json.loads((part / "texts" / f"{language}.json").read_text(encoding="utf-8")).items()
+    }
+    for language in LANGUAGES
 }
-SOURCES = [*(WEB / "templates").rglob("*.html"), *WEB.glob("*.py")]
+SOURCES = [path for part in PARTS for path in (*(part / "templates").rglob("*.html"), *part.glob("*.py"))]
 # What a program makes out of a beginning and a word of a closed list, or of a word that a device or kit brings along.
 FAMILIES = (
     *(
@@ -41,7 +50,7 @@ def used() -> set[str]:
         text = path.read_text(encoding="utf-8")
         keys |= set(
             re.findall(
-                r"""(?:\bt|(?<!load_)texts|load_texts\([^()]*\))(?:\.either|\.filled)?\(\s*"([a-z0-9_.]+)"\s*[,)]""",
+                r"""(?:\bt|(?<!load_)texts|texts_in\([^()]*\))(?:\.either|\.filled)?\(\s*"([a-z0-9_.]+)"\s*[,)]""",
                 text,
             )
         )
@@ -79,12 +88,18 @@ def test_every_family_has_members():
 def test_a_missing_text_is_a_clear_fault():
     """The error names the key and the file."""
     with pytest.raises(TerangError, match=r"the text nothing is missing in texts/id\.json"):
-        load_texts("id")("nothing")
+        texts_in("id")("nothing")
+
+
+def test_no_kit_may_take_another_s_words():
+    """A kit that brings a text of the house is named."""
+    with pytest.raises(TerangError, match=r"terang\.web brings texts that others have: chart\.as_table"):
+        load_texts("id", ("terang.web", "terang.web"))
 
 
 def test_values_from_outside_cannot_break_a_text():
     """A notice without its value falls back, and a brace in a value is only a brace."""
-    texts = load_texts("id")
+    texts = texts_in("id", load_pages())
     assert texts.filled("notice.forked", {}) is None
     assert texts.filled("notice.nobody_wrote_this", {"room": "x"}) is None
     assert (

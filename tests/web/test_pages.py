@@ -13,11 +13,11 @@ from terang.web.headers import CONTENT_SECURITY_POLICY
 
 PAGES = [
     *("/", "/rooms/1", "/rooms/2", "/rooms/3", "/rooms/4", "/rooms/5", "/rooms/6", "/rooms/3?period=hour"),
-    *("/rooms/3?period=month", "/rooms/3?period=day&at=2026-11-18", "/overview/rooms", "/rooms/3/now"),
+    *("/rooms/3?period=month", "/rooms/3?period=day&at=2026-11-18", "/overview/rooms", "/rooms/3/meter/now"),
     *(
-        "/rooms/3/readings",
-        "/rooms/3/chart",
-        "/rooms/3/chart?period=hour",
+        "/rooms/3/meter/readings",
+        "/rooms/3/meter/history",
+        "/rooms/3/meter/history?period=hour",
         "/proof/12002/3",
         "/proof/12995",
         "/proof/95",
@@ -160,11 +160,11 @@ def test_other_zones_have_their_own_clock(owner, house, monkeypatch):
 def test_a_reading_waits_for_its_block(owner, house):
     """Before it is anchored a row says so; afterwards it has number and hash, whole on tap."""
     house.anchored_below = 0
-    text = owner.get("/rooms/3/readings").text
+    text = owner.get("/rooms/3/meter/readings").text
     assert text.count("menunggu blok") == 12
     assert "0x" not in text
     house.anchored_below = 13_000
-    text = owner.get("/rooms/3/readings").text
+    text = owner.get("/rooms/3/meter/readings").text
     assert "menunggu blok" not in text
     whole = re.findall(r'<code class="whole">(0x[0-9a-f]{64})</code>', text)[0]
     assert f"<code>{whole[:6]}…{whole[-4:]}</code>" in text
@@ -187,12 +187,12 @@ def test_paging_goes_through_all_readings_once(owner, house):
 def test_a_chart_has_a_sentence_and_a_table(owner):
     """Hour, day and month: words before, a table behind, the provisional as a band of its own."""
     for period, sentence in (("hour", "Daya antara"), ("day", "pada hari ini"), ("month", "pada bulan ini")):
-        text = owner.get(f"/rooms/2/chart?period={period}").text
+        text = owner.get(f"/rooms/2/meter/history?period={period}").text
         assert sentence in text
         data = drawn(text)
         assert any(value is not None for value in data["y"])
         assert text.count("<tr>") > 10
-    text = owner.get("/rooms/2/chart?period=day").text
+    text = owner.get("/rooms/2/meter/history?period=day").text
     assert "belum pasti" in text
     assert "1 jam tanpa data." in text
     assert 0.25 in drawn(text)["band"]

@@ -8,18 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.web.house import House
 
+from terang.kits.meter import _charts as charts
+from terang.kits_installed import load_pages
+from terang.page.numbers import Numbers
+from terang.page.rooms import state_of
 from terang.reader import Latest
-from terang.web import charts, export
+from terang.web import export
 from terang.web.access import hours_since_ms
-from terang.web.language import load_texts
-from terang.web.numbers import Numbers
-from terang.web.rooms import look_at, state_of, total_power_mw
+from terang.web.render import texts_in
+from terang.web.rooms import look_at, total_power_mw
 from terang.web.statement import read_statement
 
 NOW_MS = 1_795_180_448_000
 MINUTE_MS = 60_000
 JAKARTA = ZoneInfo("Asia/Jakarta")
-TEXTS, NUMBERS = load_texts("id"), Numbers(language="id", zone=JAKARTA)
+TEXTS, NUMBERS = texts_in("id", load_pages()), Numbers(language="id", zone=JAKARTA)
 
 
 def known(age_ms: int = 0, implausible_age_ms: int | None = None, *, dated: bool = True) -> Latest:

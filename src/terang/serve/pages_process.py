@@ -4,6 +4,7 @@ import logging
 import os
 from functools import partial
 
+from terang.kits_installed import load_pages
 from terang.ledger.chain import Receipt
 from terang.ledger.rpc_chain import RpcChain
 from terang.serve.child import REFUSED, end_with_parent, speak_as
@@ -33,7 +34,7 @@ def run_pages(settings: Settings) -> None:
         rpc_url=rpc,
     )
     try:
-        run_web(web, partial(_open_pages, settings), settings.socket_path)
+        run_web(web, partial(_open_pages, settings), settings.socket_path, load_pages())
     except RuntimeError as error:  # granian's word for an address that it cannot have, with a stack behind it
         where = f"{web.host}:{web.port}"
         _log.error("the pages cannot be served at %s: %s; choose another web_port", where, str(error).split("\n")[0])

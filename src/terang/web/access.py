@@ -11,9 +11,9 @@ from litestar.exceptions import NotAuthorizedException, NotFoundException
 from litestar.handlers import BaseRouteHandler
 from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
 
+from terang.page.periods import hour_ceiling, hour_floor
 from terang.reader import MeterRef, RecordDetail, Room, Source, User
 from terang.web.parts import Connection, Parts
-from terang.web.periods import hour_ceiling, hour_floor
 from terang.web.sessions import COOKIE, Session
 
 __all__ = [

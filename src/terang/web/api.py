@@ -7,6 +7,7 @@ from litestar import get
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath, FromQuery, QueryParameter
 
+from terang.page.rooms import RoomView
 from terang.reader import (
     BatchRow,
     DeviceRow,
@@ -22,7 +23,7 @@ from terang.web.access import hours_since_ms, meter_for, needs_owner, needs_pers
 from terang.web.pages_proof import record_for
 from terang.web.pages_rooms import readings_of
 from terang.web.parts import Asked, MaybeNumber, Number, Parts, Wired
-from terang.web.rooms import RoomView, look_at
+from terang.web.rooms import look_at
 
 __all__ = ["MeterJson", "ReadingsJson", "RefusedJson", "RoomJson", "api_handlers"]
 

@@ -11,14 +11,14 @@ from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException
 from litestar.response import Redirect
 
-from terang.values.errors import TerangError
-from terang.web.language import DEFAULT, LANGUAGES, load_texts
-from terang.web.render import LANGUAGE_COOKIE, render_plain
+from terang.page.texts import DEFAULT, LANGUAGES
+from terang.values.errors import TerangError, UsageError
+from terang.web.render import LANGUAGE_COOKIE, render_plain, texts_in
 
 __all__ = ["error_handlers"]
 
 _LOG = logging.getLogger(__name__)
-_UNAUTHORIZED, _SERVER_ERROR, _UNAVAILABLE = 401, 500, 503
+_BAD_REQUEST, _UNAUTHORIZED, _SERVER_ERROR, _UNAVAILABLE = 400, 401, 500, 503
 _KNOWN = (400, 401, 403, 404, 405, 413, 429, 503)
 
 
@@ -32,11 +32,11 @@ def _wants_json(request: Request[Any, Any, Any]) -> bool:
 
 def _answer(request: Request[Any, Any, Any], status: int, headers: dict[str, str] | None = None) -> Response[Any]:
     chosen = request.cookies.get(LANGUAGE_COOKIE)
-    texts = load_texts(chosen if chosen in LANGUAGES else DEFAULT)
+    texts = texts_in(chosen if chosen in LANGUAGES else DEFAULT)
     word = str(status) if status in _KNOWN else "500"
     answer: Response[Any]
     if _wants_json(request):
-        detail = load_texts("en")(f"error.{word}.text")
+        detail = texts_in("en")(f"error.{word}.text")
         answer = Response({"status_code": status, "detail": detail}, status_code=status, media_type=MediaType.JSON)
     else:
         answer = render_plain("error.html", texts, status=status, word=word)
@@ -59,9 +59,18 @@ def _on_ours(request: Request[Any, Any, Any], error: TerangError) -> Response[An
     return _answer(request, _UNAVAILABLE)
 
 
+def _on_usage(request: Request[Any, Any, Any], _: UsageError) -> Response[Any]:
+    return _answer(request, _BAD_REQUEST)
+
+
 def _on_any(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     _LOG.exception("%s %s", request.method, request.url.path, exc_info=error)
     return _answer(request, _SERVER_ERROR)
 
 
-error_handlers: dict[Any, Any] = {HTTPException: _on_http, TerangError: _on_ours, Exception: _on_any}
+error_handlers: dict[Any, Any] = {
+    HTTPException: _on_http,
+    UsageError: _on_usage,
+    TerangError: _on_ours,
+    Exception: _on_any,
+}

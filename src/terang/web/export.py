@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
+from terang.page import periods
+from terang.page.numbers import Numbers
+from terang.page.periods import Span
 from terang.reader import Source
-from terang.web import periods
-from terang.web.numbers import Numbers
-from terang.web.periods import Span
 
 __all__ = ["COLUMNS", "asked_span", "csv_lines"]
 

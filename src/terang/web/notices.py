@@ -1,8 +1,8 @@
 """The words of a notice in the page's language. Pure."""
 
+from terang.page.numbers import Numbers
+from terang.page.texts import Texts
 from terang.reader import NoticeRow
-from terang.web.language import Texts
-from terang.web.numbers import Numbers
 
 __all__ = ["notice_words"]
 

@@ -9,8 +9,8 @@ from litestar.enums import RequestEncodingType
 from litestar.params import Body
 from litestar.response import Redirect
 
+from terang.page import texts as language
 from terang.reader import User
-from terang.web import language
 from terang.web.access import Visitor, client_address, safe_next, visitor_of
 from terang.web.parts import Asked, Parts, Wired
 from terang.web.passwords import check_password

@@ -8,10 +8,10 @@ from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 from litestar.response import Redirect
 
+from terang.page.numbers import parse_kwh
 from terang.values.command import AckNotice, Command, DecideStep, Refused, RevokeDevice
 from terang.values.errors import CoreError
 from terang.web.access import needs_owner, visitor_of
-from terang.web.numbers import parse_kwh
 from terang.web.pages_login import Form
 from terang.web.pages_rooms import overview
 from terang.web.parts import Asked, Parts, Wired

@@ -3,21 +3,24 @@
 from collections.abc import Iterator
 from typing import Any
 
-from litestar import Response, get
+from litestar import MediaType, Response, get
+from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 from litestar.response import Redirect, Stream
 
+from terang.page.cards import Card, KitPages, Visit
+from terang.page.periods import Span, day_of
+from terang.page.readings import readings_before
+from terang.page.rooms import RoomView
 from terang.reader import ReadingRow, User
-from terang.web import charts, export
+from terang.web import export
 from terang.web.access import hours_since_ms, meter_for, needs_person, room_for, rooms_for, since_ms, visitor_of
 from terang.web.parts import Asked, MaybeNumber, Parts, Wired
-from terang.web.periods import Span, day_of
-from terang.web.render import numbers_of, render, texts_of
-from terang.web.rooms import RoomView, look_at, total_power_mw
+from terang.web.render import numbers_of, render, render_card, texts_of
+from terang.web.rooms import look_at, total_power_mw
 
 __all__ = ["overview", "readings_of", "room_handlers"]
 
-_PAGE_ROWS = 12
 _STEPS_SHOWN, _NOTICES_SHOWN = 5, 5
 _LIMIT_MAX = 1_000
 
@@ -31,10 +34,7 @@ def readings_of(
     if chosen is None:
         return [], None
     limit = max(1, min(limit, _LIMIT_MAX))
-    since = since_ms(user, room)
-    rows = [row for row in parts.source.readings(chosen.id, before, limit + 1) if row.time_ms >= since]
-    more = rows[limit - 1].time_ms if len(rows) > limit else None
-    return rows[:limit], more
+    return readings_before(parts.source, chosen.id, before, limit, since_ms(user, room))
 
 
 @get("/", include_in_schema=False, guards=[needs_person], sync_to_thread=True)
@@ -101,55 +101,32 @@ def _sum_before(views: list[RoomView]) -> int | None:
 
 
 @get("/rooms/{room_id:int}", include_in_schema=False, guards=[needs_person], sync_to_thread=True)
-def room_page(
-    request: Asked, parts: Wired, room_id: FromPath[int], meter: MaybeNumber = None, before: MaybeNumber = None
+def room_page(request: Asked, parts: Wired, room_id: FromPath[int], meter: MaybeNumber = None) -> Response[str]:
+    """One room: what the kits have to say of it, card by card."""
+    visit = _visit(request, parts, room_id, meter)
+    drawn = [(card, render_card(parts, request, pages, card, visit)) for pages, card in _cards(parts)]
+    cards = [(card, html) for card, html in drawn if html is not None]
+    several = len(rooms_for(parts.source, visitor_of(request).user)) > 1
+    return render(parts, request, "room.html", active="home", visit=visit, cards=cards, several=several)
+
+
+@get("/rooms/{room_id:int}/{kit:str}/{card:str}", include_in_schema=False, guards=[needs_person], sync_to_thread=True)
+def room_card(
+    request: Asked,
+    parts: Wired,
+    room_id: FromPath[int],
+    kit: FromPath[str],
+    card: FromPath[str],
+    meter: MaybeNumber = None,
 ) -> Response[str]:
-    """One room: now, its history, its latest readings."""
-    user = visitor_of(request).user
-    room = room_for(parts.source, user, room_id)
-    chosen = meter_for(room, meter)
-    view = look_at(parts.source, user, [room], parts.clock.now_ms(), parts.zone(), parts.settings.silent_s)[0]
-    return render(
-        parts,
-        request,
-        "room.html",
-        active="home",
-        view=view,
-        room=room,
-        meter=chosen,
-        latest=view.latest.get(chosen.id) if chosen else None,
-        several=len(rooms_for(parts.source, user)) > 1,
-        **_readings(request, parts, room_id, meter, before),
-        **_chart(request, parts, view, meter),
-    )
-
-
-@get("/rooms/{room_id:int}/now", include_in_schema=False, guards=[needs_person], sync_to_thread=True)
-def room_now(request: Asked, parts: Wired, room_id: FromPath[int], meter: MaybeNumber = None) -> Response[str]:
-    """The part of the room page that ages."""
-    user = visitor_of(request).user
-    room = room_for(parts.source, user, room_id)
-    chosen = meter_for(room, meter)
-    view = look_at(parts.source, user, [room], parts.clock.now_ms(), parts.zone(), parts.settings.silent_s)[0]
-    latest = view.latest.get(chosen.id) if chosen else None
-    return render(parts, request, "room_now.html", view=view, room=room, meter=chosen, latest=latest)
-
-
-@get("/rooms/{room_id:int}/readings", include_in_schema=False, guards=[needs_person], sync_to_thread=True)
-def room_readings(
-    request: Asked, parts: Wired, room_id: FromPath[int], meter: MaybeNumber = None, before: MaybeNumber = None
-) -> Response[str]:
-    """The table of readings alone, for a page that stays open."""
-    return render(parts, request, "room_readings.html", **_readings(request, parts, room_id, meter, before))
-
-
-@get("/rooms/{room_id:int}/chart", include_in_schema=False, guards=[needs_person], sync_to_thread=True)
-def room_chart(request: Asked, parts: Wired, room_id: FromPath[int], meter: MaybeNumber = None) -> Response[str]:
-    """The history alone, for turning its pages in place."""
-    user = visitor_of(request).user
-    room = room_for(parts.source, user, room_id)
-    view = look_at(parts.source, user, [room], parts.clock.now_ms(), parts.zone(), parts.settings.silent_s)[0]
-    return render(parts, request, "room_chart.html", room=room, view=view, **_chart(request, parts, view, meter))
+    """One card alone, for a page that stays open."""
+    visit = _visit(request, parts, room_id, meter)
+    for pages, one in _cards(parts):
+        if (pages.kit, one.name) == (kit, card):
+            html = render_card(parts, request, pages, one, visit)
+            if html is not None:
+                return Response(str(html), media_type=MediaType.HTML)
+    raise NotFoundException
 
 
 @get("/rooms/{room_id:int}/readings.csv", include_in_schema=False, guards=[needs_person], sync_to_thread=True)
@@ -172,30 +149,28 @@ def room_csv(request: Asked, parts: Wired, room_id: FromPath[int], meter: MaybeN
     )
 
 
-def _readings(request: Asked, parts: Parts, room_id: int, meter: int | None, before: int | None) -> dict[str, Any]:
-    user = visitor_of(request).user
-    rows, more = readings_of(parts, user, room_id, meter, before, _PAGE_ROWS)
-    return {"rows": rows, "older": more, "before": before, "room_id": room_id, "meter_id": meter}
+def _cards(parts: Parts) -> list[tuple[KitPages, Card]]:
+    """All cards of all kits, in the order of the page."""
+    return sorted(
+        ((pages, card) for pages in parts.kits for card in pages.cards), key=lambda one: (one[1].place, one[0].kit)
+    )
 
 
-def _chart(request: Asked, parts: Parts, view: RoomView, meter: int | None) -> dict[str, Any]:
-    chosen = meter_for(view.room, meter)
-    period = request.query_params.get("period", "day")
-    chart = None
-    if chosen is not None:
-        chart = charts.chart_of(
-            parts.source,
-            chosen.id,
-            period=period if period in charts.PERIODS else "day",
-            at=request.query_params.get("at"),
-            since_ms=since_ms(visitor_of(request).user, view.room),
-            hours_since_ms=hours_since_ms(parts.source, visitor_of(request).user, view.room),
-            now_ms=parts.clock.now_ms(),
-            texts=texts_of(parts, request),
-            numbers=numbers_of(parts, request),
-        )
-    chart_meter = chosen.id if chosen and len(view.room.meters) > 1 else None
-    return {"chart": chart, "periods": charts.PERIODS, "chart_meter": chart_meter}
+def _visit(request: Asked, parts: Parts, room_id: int, meter: int | None) -> Visit:
+    user, now_ms = visitor_of(request).user, parts.clock.now_ms()
+    room = room_for(parts.source, user, room_id)
+    return Visit(
+        source=parts.source,
+        room=room,
+        meter=meter_for(room, meter),
+        view=look_at(parts.source, user, [room], now_ms, parts.zone(), parts.settings.silent_s)[0],
+        since_ms=since_ms(user, room),
+        hours_since_ms=hours_since_ms(parts.source, user, room),
+        now_ms=now_ms,
+        query=dict(request.query_params.items()),
+        texts=texts_of(parts, request),
+        numbers=numbers_of(parts, request),
+    )
 
 
-room_handlers = [first_page, overview_rooms, room_page, room_now, room_readings, room_chart, room_csv]
+room_handlers = [first_page, overview_rooms, room_page, room_card, room_csv]

@@ -9,6 +9,7 @@ from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
+from terang.page.cards import KitPages
 from terang.reader import Source
 from terang.values.clock import Clock
 from terang.web.core import CoreClient
@@ -44,6 +45,7 @@ class Parts:
     sessions: Sessions
     limiter: LoginLimiter
     live: LiveHub
+    kits: tuple[KitPages, ...]
 
     def zone(self) -> ZoneInfo:
         """The site's time zone."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from granian.constants import Interfaces
 from granian.server.embed import Server
 
+from terang.page.cards import KitPages
 from terang.reader import Source
 from terang.web.core import CoreClient
 from terang.web.server import create_app
@@ -25,6 +26,7 @@ def run_web(
     settings: WebSettings,
     source_factory: Callable[[], Source],
     core_socket_path: Path,
+    kits: tuple[KitPages, ...],
     *,
     parent_pid: int | None = None,
 ) -> None:
@@ -33,15 +35,17 @@ def run_web(
     `source_factory` is called here, in the process that will use what it makes.
     """
     parent = parent_pid if parent_pid is not None else os.getppid()
-    asyncio.run(_serve(settings, source_factory(), core_socket_path, parent))
+    asyncio.run(_serve(settings, source_factory(), core_socket_path, kits, parent))
     # The server's own threads may still run, and abort with a message when the interpreter is taken from under them.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
 
 
-async def _serve(settings: WebSettings, source: Source, core_socket_path: Path, parent: int) -> None:
-    app = create_app(settings, source, CoreClient(core_socket_path))
+async def _serve(
+    settings: WebSettings, source: Source, core_socket_path: Path, kits: tuple[KitPages, ...], parent: int
+) -> None:
+    app = create_app(settings, source, CoreClient(core_socket_path), kits=kits)
     server = Server(
         app,
         address=settings.host,

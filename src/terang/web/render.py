@@ -5,27 +5,43 @@ from functools import cache
 from importlib import resources
 from zoneinfo import ZoneInfo
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined
 from litestar import MediaType, Response
 from litestar.template.base import csrf_token
+from markupsafe import Markup
 
-from terang.web import language
+from terang.page import texts as language
+from terang.page.cards import Card, KitPages, Visit
+from terang.page.numbers import Numbers
+from terang.page.texts import Texts, load_texts
 from terang.web.access import Visitor
-from terang.web.language import Texts, load_texts
 from terang.web.notices import notice_words
-from terang.web.numbers import Numbers
 from terang.web.parts import Asked, Parts
 
-__all__ = ["LANGUAGE_COOKIE", "asset", "environment", "language_of", "numbers_of", "render", "render_plain", "texts_of"]
+__all__ = [
+    "LANGUAGE_COOKIE",
+    "asset",
+    "environment",
+    "language_of",
+    "numbers_of",
+    "render",
+    "render_card",
+    "render_plain",
+    "texts_in",
+    "texts_of",
+]
 
 LANGUAGE_COOKIE = "terang_language"
 
 
 @cache
-def environment() -> Environment:
-    """The templates; a name that a page was not given is an error, not an empty string."""
+def environment(kits: tuple[KitPages, ...] = ()) -> Environment:
+    """The templates of the house, and of kits under their names; a name that a page was not given is an error, not an
+    empty string.
+    """
+    of_kits: dict[str, BaseLoader] = {pages.kit: PackageLoader(pages.package, "templates") for pages in kits}
     made = Environment(
-        loader=PackageLoader("terang.web", "templates"),
+        loader=ChoiceLoader([PackageLoader("terang.web", "templates"), PrefixLoader(of_kits)]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -64,7 +80,12 @@ def language_of(request: Asked, otherwise: str) -> str:
 
 def texts_of(parts: Parts, request: Asked) -> Texts:
     """The texts in the language of this request."""
-    return load_texts(language_of(request, parts.source.site().language))
+    return texts_in(language_of(request, parts.source.site().language), parts.kits)
+
+
+def texts_in(chosen: str, kits: tuple[KitPages, ...] = ()) -> Texts:
+    """The texts of the house and of these kits in a language."""
+    return load_texts(chosen, ("terang.web", *(pages.package for pages in kits)))
 
 
 def numbers_of(parts: Parts, request: Asked) -> Numbers:
@@ -82,12 +103,10 @@ def render(
     owner = isinstance(visitor, Visitor) and visitor.is_owner
     query = request.scope.get("query_string", b"").decode("latin-1")
     html = (
-        environment()
+        environment(parts.kits)
         .get_template(template)
         .render(
-            t=texts,
-            n=numbers_of(parts, request),
-            now_ms=parts.clock.now_ms(),
+            **_words(parts, request),
             site=site,
             visitor=visitor,
             is_owner=owner,
@@ -102,6 +121,21 @@ def render(
         )
     )
     return Response(html, status_code=status, media_type=MediaType.HTML)
+
+
+def render_card(parts: Parts, request: Asked, pages: KitPages, card: Card, visit: Visit) -> Markup | None:
+    """A card of a kit as HTML; None where it has nothing to say."""
+    context = card.fill(visit)
+    if context is None:
+        return None
+    template = environment(parts.kits).get_template(f"{pages.kit}/{card.template}")
+    # what a template has written is HTML, everything that came into it was escaped there
+    return Markup(template.render(visit=visit, **_words(parts, request), **context))  # noqa: S704
+
+
+def _words(parts: Parts, request: Asked) -> dict[str, object]:
+    """What every template writes with."""
+    return {"t": texts_of(parts, request), "n": numbers_of(parts, request), "now_ms": parts.clock.now_ms()}
 
 
 def render_plain(template: str, texts: Texts, *, status: int, **context: object) -> Response[str]:

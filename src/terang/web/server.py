@@ -14,6 +14,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.static_files import create_static_files_router
 
+from terang.page.cards import KitPages
 from terang.reader import Source
 from terang.values.clock import Clock, SystemClock
 from terang.web.access import SessionMiddleware
@@ -40,8 +41,15 @@ _BODY_MAX = 65_536
 _YEAR_S = 31_536_000
 
 
-def create_app(settings: WebSettings, source: Source, core: CoreClient, *, clock: Clock | None = None) -> Litestar:
-    """The pages and the API over `source`; `core` carries out commands and tells what is new."""
+def create_app(
+    settings: WebSettings,
+    source: Source,
+    core: CoreClient,
+    *,
+    kits: tuple[KitPages, ...] = (),
+    clock: Clock | None = None,
+) -> Litestar:
+    """The pages and the API over `source`; `core` carries out commands and tells what is new, `kits` bring cards."""
     sessions = Sessions(settings.state_dir, days=settings.session_days)
     live = LiveHub(
         core,
@@ -57,6 +65,7 @@ def create_app(settings: WebSettings, source: Source, core: CoreClient, *, clock
         sessions=sessions,
         limiter=LoginLimiter(),
         live=live,
+        kits=kits,
     )
     return Litestar(
         route_handlers=[

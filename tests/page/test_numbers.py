@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from terang.web import periods
-from terang.web.numbers import Numbers, parse_kwh
-from terang.web.periods import HOUR_MS
+from terang.page import periods
+from terang.page.numbers import Numbers, parse_kwh
+from terang.page.periods import HOUR_MS
 
 JAKARTA = ZoneInfo("Asia/Jakarta")
 ID = Numbers(language="id", zone=JAKARTA)

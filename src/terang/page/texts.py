@@ -1,4 +1,4 @@
-"""The texts of the pages, one file a language, every key in each."""
+"""The texts of the pages, one file a language in every package that brings some, every key in each."""
 
 import json
 from functools import cache
@@ -48,10 +48,16 @@ class Texts:
 
 
 @cache
-def load_texts(language: str) -> Texts:
-    """The texts of `language`, which is one of LANGUAGES."""
-    file = resources.files("terang.web").joinpath("texts", f"{language}.json")
-    return Texts(language, json.loads(file.read_text(encoding="utf-8")))
+def load_texts(language: str, packages: tuple[str, ...]) -> Texts:
+    """The texts of `language`, which is one of LANGUAGES, out of these packages; TerangError where two have one key."""
+    texts: dict[str, str] = {}
+    for package in packages:
+        file = resources.files(package).joinpath("texts", f"{language}.json")
+        found: dict[str, str] = json.loads(file.read_text(encoding="utf-8"))
+        if twice := texts.keys() & found.keys():
+            raise TerangError(f"{package} brings texts that others have: {', '.join(sorted(twice))}")
+        texts |= found
+    return Texts(language, texts)
 
 
 def parse_accept_language(header: str) -> str | None:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from terang.page import periods
+from terang.page.numbers import UNKNOWN, Numbers
+from terang.page.periods import HOUR_MS, Span
+from terang.page.texts import Texts
 from terang.reader import HourRow, Series, Source
-from terang.web import periods
-from terang.web.language import Texts
-from terang.web.numbers import UNKNOWN, Numbers
-from terang.web.periods import HOUR_MS, Span
 
 __all__ = ["PERIODS", "Chart", "chart_of", "with_gaps"]
 
