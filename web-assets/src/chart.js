@@ -19,6 +19,10 @@
   const asDay = format({ day: "numeric" });
   const asDate = format({ day: "numeric", month: "short" });
 
+  // Three decimals are written, so no step is finer than a thousandth: two lines never carry one number.
+  const steps = [];
+  for (let power = -3; power < 7; power += 1) for (const digit of [1, 2, 5]) steps.push(Number(`${digit}e${power}`));
+
   function axes(data) {
     const style = { stroke: colour("--soft"), font: "12px Inter, system-ui, sans-serif" };
     const grid = { stroke: colour("--line"), width: 1 };
@@ -30,7 +34,7 @@
         values: (_, splits) => splits.map(tick) },
       { ...style, grid, ticks: { show: false }, gap: 4, space: 44, size: (_, values) =>
         10 + 7.2 * Math.max(3, ...(values || []).map((text) => text.length)),
-        values: (_, splits) => splits.map((value) => number(value, 3)) },
+        incrs: steps, values: (_, splits) => splits.map((value) => number(value, 3)) },
     ];
   }
 

@@ -202,10 +202,10 @@ def _bars_sentence(past: list[_Bar], span: Span, period: str, since_ms: int, tex
         too_new = bool(past) and past[-1].from_ms < since_ms <= span.to_ms
         return texts("chart.too_new" if too_new else f"chart.{period}.empty")
     total = sum(bar.confirmed_mwh or 0 for bar in known)
-    sentences = [texts(f"chart.{period}.sentence", energy=numbers.kwh(total))]
+    sentences = [texts(f"chart.{period}.sentence", energy=numbers.energy(total))]
     provisional = sum(bar.provisional_mwh for bar in past)
     if provisional:
-        sentences.append(texts("chart.provisional", energy=numbers.kwh(provisional)))
+        sentences.append(texts("chart.provisional", energy=numbers.energy(provisional)))
     first = known[0].from_ms
     silent = sum(bar.confirmed_mwh is None for bar in past if bar.from_ms >= max(first, since_ms))
     if silent:
