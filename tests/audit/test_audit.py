@@ -4,6 +4,7 @@ import random
 import resource
 import shutil
 import sqlite3
+import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
@@ -86,14 +87,16 @@ def audit(original, tmp_path):
     """`audit(*sql)` runs these on a copy, and gives what an audit finds there."""
 
     def run(*statements, before=None):
+        # a directory each time: what lies in a journal that is left over would be taken for the new copy's
+        copy = Path(tempfile.mkdtemp(dir=tmp_path))
         for name in ("store.sqlite", "signing-state"):
-            shutil.copy(original[0] / name, tmp_path / name)
-        with closing(sqlite3.connect(tmp_path / "store.sqlite")) as db, db:
+            shutil.copy(original[0] / name, copy / name)
+        with closing(sqlite3.connect(copy / "store.sqlite")) as db, db:
             for sql, *values in statements:
                 assert db.execute(sql, values).rowcount == 1, sql
         if before is not None:
-            before(tmp_path)
-        return audit_directory(tmp_path, original[1], {"meter": KIT})
+            before(copy)
+        return audit_directory(copy, original[1], {"meter": KIT})
 
     return run
 

@@ -70,7 +70,7 @@ class LogReader:
 
     def size(self) -> int:
         """How many records the log has."""
-        return int(self._rows("SELECT coalesce(max(position), -1) + 1 FROM record")[0][0])
+        return self._number("SELECT coalesce(max(position), -1) + 1 FROM record")
 
     def records(self, begin: int, end: int) -> list[StoredRecord]:
         """Records [begin, end) in order."""
@@ -103,7 +103,7 @@ class LogReader:
 
     def cut_size(self) -> int:
         """How many records stand in batches, anchored or not."""
-        return int(self._rows("SELECT coalesce(max(new_size), 0) FROM batch")[0][0])
+        return self._number("SELECT coalesce(max(new_size), 0) FROM batch")
 
     def anchored_size(self) -> int:
         """How many records stand on the chain."""
@@ -133,6 +133,12 @@ class LogReader:
         """One setting of the site."""
         rows = self._rows("SELECT value FROM site WHERE key=?", (key,))
         return rows[0][0] if rows else None
+
+    def _number(self, sql: str) -> int:
+        value = self._rows(sql)[0][0]
+        if not isinstance(value, int):
+            raise StoreError(f"the store holds {value!r} where a number is due; run `terang audit`")
+        return value
 
     def _batches(self, where: str, *values: int) -> list[StoredBatch]:
         return [StoredBatch._make(row) for row in self._rows(_BATCH + where, values)]
