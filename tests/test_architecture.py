@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 STAGES = ("accounts", "decide", "ingest", "ledger", "notify", "store", "verify")
 # The main path and what it is made of; each may import those before it.
-MAIN_PATH = ("world", "commit", "timeline", "statements", "commands", "pipeline", "log_writer")
+MAIN_PATH = ("world", "commit", "timeline", "statements", "acts", "commands", "pipeline", "log_writer")
 # What the processes of a house are put together from; and what whoever shows or measures the whole may use.
 SERVING = (
     *("values", "kit", "reader", "page", *STAGES, "web", *MAIN_PATH),

@@ -7,16 +7,13 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from terang.kit import Step
+from terang.acts import Unsaid, record_act
 from terang.store.group import Group
-from terang.store.schema import ACCEPTED
 from terang.store.writer import StoreWriter
-from terang.timeline import decide
 from terang.values import command as c
-from terang.values.act import Act, sign_act
+from terang.values.act import Act
 from terang.values.envelope import device_id
-from terang.values.errors import UsageError
-from terang.values.record import ACT, leaf_hash
+from terang.values.errors import CodecError, UsageError
 from terang.values.signing import KeyPair
 from terang.world import Device, World
 
@@ -48,15 +45,10 @@ class _Desk:
             raise UsageError(otherwise)
         return rows[0]
 
-    def act(self, name: str, *values: int | str | bytes) -> int:
-        """Put a signed act into the log; its position."""
-        data = sign_act(self.key, Act(name, self.now_ms, self.person, values))
-        position = self.world.next_position
-        self.world.next_position = position + 1
-        leaf = leaf_hash(ACT, data)
-        self.group.records.append((position, ACT, leaf, self.now_ms, None, None, None, None, ACCEPTED, None))
-        self.group.held.append((position, data))
-        return position
+    def act(self, name: str, /, *values: int | str | bytes, **unsaid: Any) -> int:
+        """Put a signed act into the log and do what it says; its position."""
+        act = Act(name, self.now_ms, self.person, values)
+        return record_act(self.world, self.group, self.key, act, Unsaid(**unsaid))
 
 
 def carry_out(
@@ -68,7 +60,7 @@ def carry_out(
         person = rows[0][0] if rows else 0
         desk = _Desk(world=world, group=group, key=key, now_ms=now_ms, person=person, kits=kits)
         return c.Done(value=_HANDLERS[type(ask.command)](desk, ask.command))
-    except (OverflowError, UnicodeEncodeError) as error:
+    except (CodecError, OverflowError, UnicodeEncodeError) as error:
         raise UsageError(f"the store has numbers of 64 bits and texts of Unicode only: {error}") from error
 
 
@@ -123,11 +115,9 @@ def _start_tenancy(desk: _Desk, command: c.StartTenancy) -> dict[str, str]:
     if desk.writer.rows("SELECT 1 FROM tenancy WHERE room_id=? AND to_ms IS NULL", (room_id,)):
         raise UsageError(f"somebody lives in {command.room}; end that tenancy first")
     from_ms = desk.now_ms if command.from_ms is None else command.from_ms
-    row_id = desk.writer.execute(
-        "INSERT INTO tenancy(room_id, user_id, from_ms) VALUES(?,?,?)", (room_id, user_id, from_ms)
-    )
-    desk.act("start_tenancy", row_id, room_id, from_ms)
-    return {"tenancy": str(row_id)}
+    tenancy = desk.writer.rows("SELECT coalesce(max(id), 0) + 1 FROM tenancy")[0][0]
+    desk.act("start_tenancy", tenancy, room_id, from_ms, user=user_id)
+    return {"tenancy": str(tenancy)}
 
 
 def _end_tenancy(desk: _Desk, command: c.EndTenancy) -> dict[str, str]:
@@ -135,7 +125,6 @@ def _end_tenancy(desk: _Desk, command: c.EndTenancy) -> dict[str, str]:
     row_id = desk.one(
         "SELECT id FROM tenancy WHERE room_id=? AND to_ms IS NULL", room_id, otherwise=f"nobody lives in {command.room}"
     )[0]
-    desk.writer.execute("UPDATE tenancy SET to_ms=? WHERE id=?", (desk.now_ms, row_id))
     desk.act("end_tenancy", row_id, room_id)
     return {}
 
@@ -147,12 +136,7 @@ def _adopt_device(desk: _Desk, command: c.AdoptDevice) -> dict[str, str]:
         raise UsageError(f"the device {key_id.hex()} is adopted already")
     _need_name(command.name, "a device")
     password = secrets.token_urlsafe(24)
-    row_id = desk.writer.execute(
-        "INSERT INTO device(name, key_id, public_key, mqtt_password_hash, adopted_ms) VALUES(?,?,?,?,?)",
-        (command.name, key_id, public_key, mqtt_password_hash(password), desk.now_ms),
-    )
-    desk.world.devices[key_id] = Device(row_id, key_id, public_key, command.name, revoked=False)
-    desk.act("adopt_device", key_id, public_key)
+    desk.act("adopt_device", key_id, public_key, name=command.name, mqtt_password_hash=mqtt_password_hash(password))
     return {"device": key_id.hex(), "password": password, "platform_key": desk.key.public.hex()}
 
 
@@ -160,11 +144,7 @@ def _revoke_device(desk: _Desk, command: c.RevokeDevice) -> dict[str, str]:
     device = _device(desk, command.device)
     if device.revoked:
         raise UsageError(f"the device {command.device} is revoked already")
-    desk.writer.execute(
-        "UPDATE device SET revoked_ms=?, revoke_reason=? WHERE id=?", (desk.now_ms, command.reason[:200], device.id)
-    )
-    device.revoked = True
-    desk.act("revoke_device", device.key_id)
+    desk.act("revoke_device", device.key_id, reason=command.reason[:200])
     return {}
 
 
@@ -178,11 +158,7 @@ def _place_meter(desk: _Desk, command: c.PlaceMeter) -> dict[str, str]:
     meter = desk.world.meter(device, command.address, command.kit)
     if meter.kit != command.kit:
         raise UsageError(f"the meter at address {command.address} is of the kit {meter.kit}, which stays as it is")
-    desk.writer.execute("UPDATE placement SET to_ms=? WHERE meter_id=? AND to_ms IS NULL", (desk.now_ms, meter.id))
-    desk.writer.execute(
-        "INSERT INTO placement(meter_id, room_id, from_ms) VALUES(?,?,?)", (meter.id, room_id, desk.now_ms)
-    )
-    desk.act("place_meter", device.key_id, command.address, room_id)
+    desk.act("place_meter", device.key_id, command.address, room_id, command.kit)
     return {"meter": str(meter.id)}
 
 
@@ -197,16 +173,10 @@ def _decide_step(desk: _Desk, command: c.DecideStep) -> dict[str, str]:
     if not 0 <= command.counted_mwh <= 1 << 40:
         raise UsageError("the energy that is counted is a number of mWh, 0 or more")
     meter = next(meter for meter in desk.world.meters.values() if meter.id == meter_id)
-    decide(desk.group, meter, Step(from_ms, to_ms, 0, provisional, reason), command.counted_mwh, 1)
-    position = desk.act(
-        "decide_step", meter.device.key_id, meter.address, from_ms, to_ms, provisional, reason, command.counted_mwh
-    )
     name = desk.writer.rows("SELECT name FROM user WHERE id=?", (desk.person,))
-    desk.writer.execute(
-        "UPDATE step SET counted_mwh=?, decided_by=?, decided_ms=?, decided_in=? WHERE id=?",
-        (command.counted_mwh, name[0][0] if name else "cli", desk.now_ms, position, command.step),
-    )
-    desk.writer.put_latest([meter.row()])
+    decided = (from_ms, to_ms, provisional, reason, command.counted_mwh)
+    by = name[0][0] if name else "cli"
+    desk.act("decide_step", meter.device.key_id, meter.address, *decided, decided_by=by)
     return {}
 
 
