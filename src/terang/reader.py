@@ -32,6 +32,8 @@ __all__ = [
     "User",
 ]
 
+_HOUR_MS = 3_600_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
@@ -57,12 +59,28 @@ class User:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeterRef:
-    """A meter of a room: its device (32 hex digits) and the address there."""
+    """A meter of a room: its device (32 hex digits) and the address there.
+
+    It measured this room from `from_ms` (0: from the beginning) up to but not including `to_ms` (None: it still does).
+    Of its past everything else is another room's. The hour in which a meter moves stays with the room that it left.
+    """
 
     id: int
     device: str
     address: int
     kit: str
+    from_ms: int = 0
+    to_ms: int | None = None
+
+    def within(self, from_ms: int, to_ms: int) -> tuple[int, int]:
+        """The part of the span in which it measured this room; an empty one has its end before its beginning."""
+        return max(from_ms, self.from_ms), to_ms if self.to_ms is None else min(to_ms, self.to_ms)
+
+    def hours_within(self, from_ms: int, to_ms: int) -> tuple[int, int]:
+        """The same for sums over the hours that begin in the span."""
+        first = -(-self.from_ms // _HOUR_MS) * _HOUR_MS
+        end = None if self.to_ms is None else -(-self.to_ms // _HOUR_MS) * _HOUR_MS
+        return max(from_ms, first), to_ms if end is None else min(to_ms, end)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +94,13 @@ class Tenancy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """A room that is let, with its tenancy of now and its meters of now."""
+    """A room that is let, with its tenancy of now, its meters of now, and those that measured it before."""
 
     id: int
     name: str
     tenancy: Tenancy | None
     meters: tuple[MeterRef, ...]
+    past: tuple[MeterRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from terang.kits.meter import _charts as charts
 from terang.kits_installed import load_pages
 from terang.page.numbers import Numbers
 from terang.page.rooms import state_of
-from terang.reader import Latest
+from terang.reader import Latest, MeterRef, Room
 from terang.web import export
 from terang.web.access import hours_since_ms
 from terang.web.render import texts_in
@@ -22,6 +22,9 @@ from terang.web.statement import read_statement
 NOW_MS = 1_795_180_448_000
 MINUTE_MS = 60_000
 JAKARTA = ZoneInfo("Asia/Jakarta")
+ROOM = Room(
+    id=3, name="Kamar 3", tenancy=None, meters=(MeterRef(id=3, device="00" * 16, address=3, kit="meter"),)
+)
 TEXTS, NUMBERS = texts_in("id", load_pages()), Numbers(language="id", zone=JAKARTA)
 
 
@@ -37,7 +40,8 @@ def known(age_ms: int = 0, implausible_age_ms: int | None = None, *, dated: bool
 def draw(house: House, period: str, at: str | None = None, since_ms: int = 0) -> charts.Chart:
     return charts.chart_of(
         house,
-        3,
+        ROOM,
+        ROOM.meters[0],
         period=period,
         at=at,
         since_ms=since_ms,
@@ -165,7 +169,8 @@ def test_hours_without_data_are_unknown_not_zero(house):
     assert (chart.earlier, chart.later) == ("2026-11-19", None)
     past = charts.chart_of(
         house,
-        3,
+        ROOM,
+        ROOM.meters[0],
         period="day",
         at="2026-11-18",
         since_ms=0,

@@ -57,7 +57,7 @@ class Visit:
         return self._with_query(f"/rooms/{self.room.id}/{card}", query)
 
     def _with_query(self, path: str, query: Mapping[str, object]) -> str:
-        meter = {"meter": self.meter.id} if self.meter and len(self.room.meters) > 1 else {}
+        meter = {"meter": self.meter.id} if self.meter and len(self.room.meters) + len(self.room.past) > 1 else {}
         said = {name: value for name, value in query.items() if value is not None}
         return f"{path}?{urlencode(meter | said)}" if meter or said else path
 

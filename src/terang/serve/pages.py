@@ -146,11 +146,11 @@ class Pages(StoreReader):
         )
 
     def _room_at(self, meter_id: int | None, at_ms: int) -> int | None:
-        rows = self.rows(
-            "SELECT room_id FROM placement WHERE meter_id=? AND from_ms <= ? AND (to_ms IS NULL OR to_ms > ?)",
-            (meter_id, at_ms, at_ms),
-        )
-        return rows[0][0] if rows else None
+        for room_id, refs in self._placed().items():
+            for ref in refs:
+                if ref.id == meter_id and ref.from_ms <= at_ms and (ref.to_ms is None or at_ms < ref.to_ms):
+                    return room_id
+        return None
 
 
 def _span(data: bytes, received_ms: int) -> tuple[int, int, str]:

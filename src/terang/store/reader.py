@@ -135,23 +135,33 @@ class StoreReader:
             " LEFT JOIN tenancy t ON t.room_id = r.id AND t.to_ms IS NULL LEFT JOIN user u ON u.id = t.user_id" + where,
             values,
         )
-        meters: dict[int, list[MeterRef]] = {}
-        for room_id, meter_id, device, address, kit in self.rows(
-            "SELECT p.room_id, m.id, d.key_id, m.address, m.kit FROM placement p JOIN meter m ON m.id = p.meter_id"
-            " JOIN device d ON d.id = m.device_id WHERE p.to_ms IS NULL ORDER BY m.id"
-        ):
-            ref = MeterRef(id=meter_id, device=device.hex(), address=address, kit=kit)
-            meters.setdefault(room_id, []).append(ref)
+        meters = self._placed()
         rooms = [
             Room(
                 id=row[0],
                 name=row[1],
                 tenancy=None if row[2] is None else Tenancy(user_id=row[2], user_name=row[3], from_ms=row[4]),
-                meters=tuple(meters.get(row[0], ())),
+                meters=tuple(ref for ref in meters.get(row[0], ()) if ref.to_ms is None),
+                past=tuple(ref for ref in meters.get(row[0], ()) if ref.to_ms is not None),
             )
             for row in rows
         ]
         return sorted(rooms, key=lambda room: _counted(room.name))
+
+    def _placed(self) -> dict[int, list[MeterRef]]:
+        """Room -> its meters, of now and before. What a meter said before it was first placed is that room's too."""
+        meters: dict[int, list[MeterRef]] = {}
+        for room_id, meter_id, device, address, kit, from_ms, to_ms in self.rows(
+            "SELECT p.room_id, m.id, d.key_id, m.address, m.kit,"
+            " CASE WHEN p.id = (SELECT min(q.id) FROM placement q WHERE q.meter_id = m.id) THEN 0 ELSE p.from_ms END,"
+            " p.to_ms FROM placement p JOIN meter m ON m.id = p.meter_id JOIN device d ON d.id = m.device_id"
+            " ORDER BY m.id, p.id"
+        ):
+            ref = MeterRef(
+                id=meter_id, device=device.hex(), address=address, kit=kit, from_ms=from_ms, to_ms=to_ms
+            )
+            meters.setdefault(room_id, []).append(ref)
+        return meters
 
     def latest(self, meter_ids: tuple[int, ...]) -> dict[int, Latest]:
         """What is known last of each; a meter never heard of has no entry."""

@@ -113,10 +113,10 @@ def room_for(source: Source, user: User, room_id: int) -> Room:
 
 
 def meter_for(room: Room, meter_id: int | None) -> MeterRef | None:
-    """The asked meter of a room or its first; None where the room has none, NotFound for another room's."""
+    """The asked meter of a room, of now or before, or its first; None where it has none, NotFound for another's."""
     if meter_id is None:
         return room.meters[0] if room.meters else None
-    for meter in room.meters:
+    for meter in (*room.meters, *room.past[::-1]):
         if meter.id == meter_id:
             return meter
     raise NotFoundException
@@ -137,9 +137,14 @@ def hours_since_ms(source: Source, user: User, room: Room) -> int:
     The hour of moving in counts only if no reading of these meters is older: else it holds a part of the tenant before.
     """
     since = since_ms(user, room)
-    if any(source.readings(meter.id, since, 1) for meter in room.meters if since):
+    if since and any(_has_older(source, meter, since) for meter in (*room.meters, *room.past)):
         return hour_ceiling(since)
     return hour_floor(since)
+
+
+def _has_older(source: Source, meter: MeterRef, before_ms: int) -> bool:
+    from_ms, to_ms = meter.within(0, before_ms)
+    return any(row.time_ms >= from_ms for row in source.readings(meter.id, to_ms, 1))
 
 
 def may_see_record(source: Source, user: User, record: RecordDetail) -> bool:

@@ -107,8 +107,11 @@ def room_hours(
     user = visitor_of(request).user
     room = room_for(parts.source, user, room_id)
     chosen = meter_for(room, meter)
-    first_ms = max(from_ms, hours_since_ms(parts.source, user, room), to_ms - _HOURS_MAX_MS)
-    return parts.source.hours(chosen.id, first_ms, to_ms) if chosen and first_ms < to_ms else []
+    if chosen is None:
+        return []
+    since_ms = max(from_ms, hours_since_ms(parts.source, user, room), to_ms - _HOURS_MAX_MS)
+    first_ms, end_ms = chosen.hours_within(since_ms, to_ms)
+    return parts.source.hours(chosen.id, first_ms, end_ms) if first_ms < end_ms else []
 
 
 @get("/records/{position:int}/proof", tags=["ledger"], guards=[needs_person], sync_to_thread=True)

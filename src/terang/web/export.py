@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 from terang.page import periods
 from terang.page.numbers import Numbers
 from terang.page.periods import Span
-from terang.reader import Source
+from terang.reader import MeterRef, Source
 
 __all__ = ["COLUMNS", "asked_span", "csv_lines"]
 
@@ -29,13 +29,13 @@ def asked_span(first: str | None, last: str | None, now_ms: int, zone: ZoneInfo)
     return Span(max(min(begin.from_ms, end.from_ms), earliest.from_ms), end.to_ms)
 
 
-def csv_lines(source: Source, meter_id: int | None, span: Span, numbers: Numbers) -> Iterator[str]:
+def csv_lines(source: Source, meter: MeterRef | None, span: Span, numbers: Numbers) -> Iterator[str]:
     """The file, a thousand readings at a time; only whole numbers, hex and our own words stand in it."""
     yield ",".join(COLUMNS) + "\r\n"
-    before = span.to_ms
-    while meter_id is not None:
-        rows = source.readings(meter_id, before, _ROWS_AT_ONCE)
-        wanted = [row for row in rows if row.time_ms >= span.from_ms]
+    first, before = (0, 0) if meter is None else meter.within(span.from_ms, span.to_ms)
+    while meter is not None:
+        rows = source.readings(meter.id, before, _ROWS_AT_ONCE)
+        wanted = [row for row in rows if row.time_ms >= first]
         if wanted:
             yield "".join(
                 ",".join(

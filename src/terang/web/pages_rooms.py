@@ -34,7 +34,7 @@ def readings_of(
     if chosen is None:
         return [], None
     limit = max(1, min(limit, _LIMIT_MAX))
-    return readings_before(parts.source, chosen.id, before, limit, since_ms(user, room))
+    return readings_before(parts.source, chosen, before, limit, since_ms(user, room))
 
 
 @get("/", include_in_schema=False, guards=[needs_person], sync_to_thread=True)
@@ -138,9 +138,7 @@ def room_csv(request: Asked, parts: Wired, room_id: FromPath[int], meter: MaybeN
     zone, now_ms = parts.zone(), parts.clock.now_ms()
     span = export.asked_span(request.query_params.get("from"), request.query_params.get("to"), now_ms, zone)
     span = Span(max(span.from_ms, since_ms(user, room)), span.to_ms)
-    lines: Iterator[str] = export.csv_lines(
-        parts.source, chosen.id if chosen else None, span, numbers_of(parts, request)
-    )
+    lines: Iterator[str] = export.csv_lines(parts.source, chosen, span, numbers_of(parts, request))
     name = f"terang-{room_id}-{numbers_of(parts, request).local(span.from_ms).date().isoformat()}.csv"
     return Stream(
         lines,

@@ -66,10 +66,13 @@ def _compare(source: Source, room: Room, kind: str, now_ms: int, zone: ZoneInfo,
 def _sum(source: Source, room: Room, from_ms: int, to_ms: int) -> Used | None:
     if from_ms >= to_ms:
         return None
-    used = source.used(tuple(meter.id for meter in room.meters), from_ms, to_ms)
+    used: list[Used] = []
+    for meter in (*room.meters, *room.past):
+        first, end = meter.hours_within(from_ms, to_ms)
+        used += source.used((meter.id,), first, end).values() if first < end else ()
     if not used:
         return None
     return Used(
-        confirmed_mwh=sum(one.confirmed_mwh for one in used.values()),
-        provisional_mwh=sum(one.provisional_mwh for one in used.values()),
+        confirmed_mwh=sum(one.confirmed_mwh for one in used),
+        provisional_mwh=sum(one.provisional_mwh for one in used),
     )

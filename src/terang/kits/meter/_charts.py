@@ -12,7 +12,7 @@ from terang.page import periods
 from terang.page.numbers import UNKNOWN, Numbers
 from terang.page.periods import HOUR_MS, Span
 from terang.page.texts import Texts
-from terang.reader import HourRow, Series, Source
+from terang.reader import HourRow, MeterRef, Room, Series, Source
 
 __all__ = ["PERIODS", "Chart", "chart_of", "with_gaps"]
 
@@ -47,7 +47,8 @@ class _Bar:
 
 def chart_of(
     source: Source,
-    meter_id: int,
+    room: Room,
+    meter: MeterRef,
     *,
     period: str,
     at: str | None,
@@ -57,22 +58,31 @@ def chart_of(
     texts: Texts,
     numbers: Numbers,
 ) -> Chart:
-    """The chart of one meter for the hour, day or month (`period`) of `at`.
+    """The chart of one meter of a room for the hour, day or month (`period`) of `at`.
 
     One may see its readings from `since_ms` on, its hourly sums from `hours_since_ms` on.
     """
     span = periods.span_at(period, now_ms, numbers.zone, at)
     if period == "hour":
-        series = source.series(meter_id, max(span.from_ms, since_ms), span.to_ms, _POINTS)
-        return _of_hour(series, span, texts, numbers)
-    first_ms = max(span.from_ms, hours_since_ms)
-    hours = source.hours(meter_id, first_ms, span.to_ms) if first_ms < span.to_ms else []
+        first_ms, end_ms = meter.within(max(span.from_ms, since_ms), span.to_ms)
+        return _of_hour(source.series(meter.id, first_ms, end_ms, _POINTS), span, texts, numbers)
+    hours = _hours(source, room, meter, Span(max(span.from_ms, hours_since_ms), span.to_ms))
     if period == "day":
         starts = list(range(span.from_ms, span.to_ms, HOUR_MS))
     else:
         starts = periods.day_starts(span, numbers.zone)
     bars = _bars(hours, starts, span.to_ms)
     return _of_bars(bars, span, period, hours_since_ms, now_ms, texts, numbers)
+
+
+def _hours(source: Source, room: Room, meter: MeterRef, span: Span) -> list[HourRow]:
+    """The hours of a meter in this room, and of those that it replaced there."""
+    before = [past for past in room.past if past.to_ms is not None and past.to_ms <= meter.from_ms]
+    found: list[HourRow] = []
+    for ref in (*before, meter):
+        first_ms, end_ms = ref.hours_within(span.from_ms, span.to_ms)
+        found += source.hours(ref.id, first_ms, end_ms) if first_ms < end_ms else []
+    return found
 
 
 def with_gaps(times_ms: tuple[int, ...], values: tuple[int | None, ...]) -> tuple[list[int], list[int | None]]:

@@ -19,7 +19,7 @@ def _meter_of(visit: Visit) -> MeterRef | None:
 
 def _now(visit: Visit) -> Mapping[str, object] | None:
     meter = _meter_of(visit)
-    if meter is None:
+    if meter is None or meter.to_ms is not None:
         return None
     return {"view": visit.view, "meter": meter, "latest": visit.view.latest.get(meter.id)}
 
@@ -31,7 +31,8 @@ def _history(visit: Visit) -> Mapping[str, object] | None:
     period = visit.query.get("period", "day")
     chart = charts.chart_of(
         visit.source,
-        meter.id,
+        visit.room,
+        meter,
         period=period if period in charts.PERIODS else "day",
         at=visit.query.get("at"),
         since_ms=visit.since_ms,
@@ -48,7 +49,7 @@ def _readings(visit: Visit) -> Mapping[str, object] | None:
     if meter is None:
         return None
     before = visit.number("before")
-    rows, older = readings_before(visit.source, meter.id, before, _ROWS, visit.since_ms)
+    rows, older = readings_before(visit.source, meter, before, _ROWS, visit.since_ms)
     return {"rows": rows, "older": older, "before": before}
 
 
