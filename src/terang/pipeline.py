@@ -133,9 +133,7 @@ class Pipeline:
             variant = seen
         meter = self.world.meter(device, opened.meter, _FIRST_KIT)
         # 3 decode: the columns were read with the envelope; they must be those of the kit, and possible
-        reason = opened.fault or implausible(
-            opened, opened.body, self._kits[meter.kit].quantities, message.received_ms
-        )
+        reason = opened.fault or implausible(opened, opened.body, self._kits[meter.kit].quantities)
         # 5 store: the record takes its place in the log whatever it says
         position = commit.take_position()
         state = FORKED if variant else IMPLAUSIBLE if reason else ACCEPTED

@@ -6,7 +6,7 @@ from terang.timeline import Dated, place
 from terang.values.reading import READINGS, Event, Lost, Readings, TimeFix, decode_body
 from terang.verify.envelopes import Opened
 from terang.verify.plausible import is_plausible_time
-from terang.world import Epoch, Meter
+from terang.world import Device, Epoch, Meter
 
 __all__ = ["take_statement"]
 
@@ -39,13 +39,19 @@ def _take_readings(
     commit.meters[meter.id] = meter
     meter.received_ms = received_ms
     raw = opened.payload[opened.body_at :]
-    first_ms = opened.utc_ms if opened.utc_ms is not None else _by_fix(epoch, opened.uptime_ms, received_ms)
-    if first_ms is None:
-        row = (epoch.id, position, meter.id, opened.uptime_ms, opened.attested_by, raw)
+    said_ms = opened.utc_ms if opened.utc_ms is not None else _by_fix(epoch, opened.uptime_ms)
+    if said_ms is None or not is_plausible_time(said_ms, received_ms):
+        row = (epoch.id, position, meter.id, opened.uptime_ms, opened.utc_ms, opened.attested_by, raw)
         commit.group.undated.append(row)
+        if opened.utc_ms is not None:
+            ahead = Notify("clock_ahead", received_ms, (("device", epoch.device.name),))
+            commit.notify([ahead], meter, epoch.epoch.hex())
+        epoch.device.wait_until(said_ms)
         return
-    dated = Dated(position, first_ms, body, raw, opened.attested_by)
+    dated = Dated(position, said_ms, body, raw, opened.attested_by)
     commit.notify(place(commit.writer, commit.group, commit.kits[meter.kit], meter, dated), meter)
+    if epoch.device.waits_until_ms is not None and received_ms >= epoch.device.waits_until_ms:
+        _date_waiting(commit, epoch.device, received_ms)
 
 
 def _close_lost(commit: Commit, lost: Lost, meter: Meter, position: int, received_ms: int) -> None:
@@ -63,29 +69,36 @@ def _fix_time(commit: Commit, fix: TimeFix, epoch: Epoch, now_ms: int) -> None:
     """Date the readings of an epoch that waited for it, and put them at their time."""
     commit.epochs[epoch.id] = epoch
     epoch.fix_uptime_ms, epoch.fix_utc_ms = fix.uptime_ms, fix.utc_ms
+    _date_waiting(commit, epoch.device, now_ms)
+
+
+def _date_waiting(commit: Commit, device: Device, now_ms: int) -> None:
+    """Put those readings of a device at their time that waited for a time record, or for our clock to come so far."""
     commit.group.flush(commit.writer)
     waiting = commit.writer.rows(
-        "SELECT position, meter_id, uptime_ms, attested_by, body FROM undated WHERE epoch_id=?"
-        " ORDER BY uptime_ms, position",
-        (epoch.id,),
+        "SELECT u.position, u.meter_id, u.uptime_ms, u.utc_ms, u.attested_by, u.body, u.epoch_id, e.epoch"
+        " FROM undated u JOIN epoch e ON e.id = u.epoch_id WHERE e.device_id=? ORDER BY u.epoch_id, u.uptime_ms,"
+        " u.position",
+        (device.id,),
     )
     meters = {known.id: known for known in commit.world.meters.values()}
-    for position, meter_id, uptime_ms, attested_by, raw in waiting:
-        first_ms = _by_fix(epoch, uptime_ms, now_ms)
-        if first_ms is None:
-            continue  # it stays undated, and may be dated by another record
-        commit.writer.execute("DELETE FROM undated WHERE epoch_id=? AND position=?", (epoch.id, position))
+    device.waits_until_ms = None
+    for position, meter_id, uptime_ms, utc_ms, attested_by, raw, epoch_id, epoch in waiting:
+        said_ms = utc_ms if utc_ms is not None else _by_fix(commit.world.epoch(device, epoch), uptime_ms)
+        if said_ms is None or not is_plausible_time(said_ms, now_ms):
+            device.wait_until(said_ms)  # it stays undated, and may be dated later or by another record
+            continue
+        commit.writer.execute("DELETE FROM undated WHERE epoch_id=? AND position=?", (epoch_id, position))
         meter = commit.meters[meter_id] = meters[meter_id]
-        dated = Dated(position, first_ms, decode_body(READINGS, raw, 0)[0], raw, attested_by)
+        dated = Dated(position, said_ms, decode_body(READINGS, raw, 0)[0], raw, attested_by)
         commit.notify(place(commit.writer, commit.group, commit.kits[meter.kit], meter, dated), meter)
 
 
-def _by_fix(epoch: Epoch, uptime_ms: int, now_ms: int) -> int | None:
-    """What the time record gives for this uptime; None where there is none, or where it cannot have been then."""
+def _by_fix(epoch: Epoch, uptime_ms: int) -> int | None:
+    """What the time record gives for this uptime; None where there is none."""
     if epoch.fix_utc_ms is None or epoch.fix_uptime_ms is None:
         return None
-    utc_ms = epoch.fix_utc_ms + uptime_ms - epoch.fix_uptime_ms
-    return utc_ms if is_plausible_time(utc_ms, now_ms) else None
+    return epoch.fix_utc_ms + uptime_ms - epoch.fix_uptime_ms
 
 
 def _watch_epoch(epoch: Epoch, opened: Opened, now_ms: int) -> list[Notify]:

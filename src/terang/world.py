@@ -10,6 +10,7 @@ from terang.kit import State
 from terang.store.writer import StoreWriter
 from terang.values import cbor
 from terang.verify.order import EpochOrder
+from terang.verify.plausible import EARLIEST_MS, FUTURE_MS
 
 __all__ = ["Device", "Epoch", "Meter", "World"]
 
@@ -24,6 +25,13 @@ class Device:
     name: str
     revoked: bool
     recent: "deque[Epoch]" = field(default_factory=lambda: deque(maxlen=4))  # the epochs heard of last
+    waits_until_ms: int | None = None  # from which moment on an undated reading of it can be believed; None: none waits
+
+    def wait_until(self, said_ms: int | None) -> None:
+        """An undated reading says that it is of this time (None: it says nothing yet)."""
+        if said_ms is not None and said_ms >= EARLIEST_MS:
+            from_ms = said_ms - FUTURE_MS
+            self.waits_until_ms = from_ms if self.waits_until_ms is None else min(self.waits_until_ms, from_ms)
 
 
 @dataclass(slots=True)
@@ -114,6 +122,11 @@ class World:
         for row in writer.rows("SELECT id, device_id, address, kit FROM meter"):
             world.meters[row[1], row[2]] = Meter(row[0], by_id[row[1]], row[2], row[3])
         world._load_latest()
+        for device_id, said_ms in writer.rows(
+            "SELECT e.device_id, coalesce(u.utc_ms, e.fix_utc_ms + u.uptime_ms - e.fix_uptime_ms)"
+            " FROM undated u JOIN epoch e ON e.id = u.epoch_id"
+        ):
+            by_id[device_id].wait_until(said_ms)
         # an epoch that its device has ended still waits for the word that it is anchored
         for device_id, epoch in writer.rows(
             "SELECT device_id, epoch FROM epoch WHERE anchored_end < stored_end ORDER BY id"

@@ -14,7 +14,7 @@ import pytest
 from terang.kits.meter import KIT
 from terang.testing import FakeDevice, MiniPlatform, audit_directory, moment
 from terang.values.command import AddUser, DecideStep, RevokeDevice
-from terang.values.envelope import FIRST_PREVIOUS, Envelope
+from terang.values.envelope import FIRST_PREVIOUS, Envelope, split, split_payload
 from terang.values.reading import Event
 
 BEGIN = 1_763_600_400_000
@@ -106,7 +106,7 @@ ROWS = {
     "record": ("position = 40", "position kind leaf epoch_id sequence variant meter_id state reason", "record"),
     "held": ("position = 40", "position data", "record"),
     "reading": ("position = 40", "meter_id first_ms position last_ms count attested_by regular body", "reading"),
-    "undated": ("1", "epoch_id position meter_id uptime_ms attested_by body", "reading undated"),
+    "undated": ("1", "epoch_id position meter_id uptime_ms utc_ms attested_by body", "reading undated"),
     "hour": (
         "hour_ms = (SELECT max(hour_ms) FROM hour WHERE confirmed_mwh > 0 AND meter_id = 2) AND meter_id = 2",
         "meter_id hour_ms confirmed_mwh provisional_mwh power_sum_mw power_max_mw readings",
@@ -219,7 +219,7 @@ INSERTED = {
     " 99999, variant, meter_id, state, reason FROM record WHERE position=40",
     "reading": "INSERT INTO reading SELECT meter_id, first_ms+1, position, last_ms+1, count, attested_by, regular, body"
     " FROM reading WHERE position=40",
-    "undated": "INSERT INTO undated SELECT epoch_id, 41, meter_id, uptime_ms, attested_by, body FROM undated",
+    "undated": "INSERT INTO undated SELECT epoch_id, 41, meter_id, uptime_ms, utc_ms, attested_by, body FROM undated",
     "hour": "INSERT INTO hour VALUES(1, 0, 5, 0, 0, 0, 0)",
     "latest": "INSERT INTO latest SELECT 77, time_ms, received_ms, position, voltage_mv, current_ma, power_mw,"
     " energy_mwh, frequency_millihz, power_factor_permille, readings, confirmed_mwh, provisional_mwh, regular,"
@@ -284,6 +284,49 @@ def test_a_reading_replaced_everywhere_is_named(original, audit):
     assert findings.kept[0].table == "record"
     assert "signed" in findings.kept[0].detail
     assert any("root" in finding.detail for finding in findings.kept)
+
+
+def test_readings_made_to_look_implausible_are_named(audit):
+    """The verdict rests on signed bytes alone: no time of arrival can turn a good record into one that is set aside."""
+    findings = audit(
+        ("UPDATE record SET received_ms = received_ms - 200000000, state=1, reason='time: ahead' WHERE position=40",),
+        ("DELETE FROM reading WHERE position=40",),
+    )
+    assert "record" in {finding.table for finding in findings.kept}
+
+
+def test_readings_made_to_look_forked_are_named(audit):
+    """A second envelope of one number needs a first."""
+    findings = audit(
+        ("UPDATE record SET variant=1, state=2, reason=NULL WHERE position=40",),
+        ("DELETE FROM reading WHERE position=40",),
+    )
+    assert any("no first" in finding.detail for finding in findings.kept)
+
+
+MADE_UNDATED = (
+    "INSERT INTO undated SELECT r.epoch_id, g.position, g.meter_id, 0, g.first_ms, g.attested_by, g.body"
+    " FROM reading g JOIN record r ON r.position = g.position WHERE g.position=40"
+)
+
+
+def test_readings_made_undated_are_named(original, audit):
+    """What was dated once cannot be put back among those that wait for a date."""
+    findings = audit(
+        (MADE_UNDATED,),
+        ("DELETE FROM reading WHERE position=40",),
+        before=lambda path: right_uptime(path, original),
+    )
+    assert any(finding.table == "undated" for finding in findings.kept)
+
+
+def right_uptime(directory, original):
+    """Give the row that was made up the uptime that was signed, as an administrator would."""
+    with closing(sqlite3.connect(original[0] / "store.sqlite")) as db:
+        (data,) = db.execute("SELECT data FROM held WHERE position=40").fetchone()
+    fields = split_payload(split(data)[0])[0]
+    with closing(sqlite3.connect(directory / "store.sqlite")) as db, db:
+        db.execute("UPDATE undated SET uptime_ms=? WHERE position=40", (fields[7],))
 
 
 def peak_mb():

@@ -1,5 +1,6 @@
 """Every record of the log: its bytes, its leaf, its signature, and what the store says of it beside."""
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from terang.values.record import ENVELOPE, KINDS, leaf_hash
 from terang.values.signing import is_signed_by
 from terang.verify.envelopes import Opened
 from terang.verify.order import EpochOrder
-from terang.verify.plausible import implausible
+from terang.verify.plausible import EARLIEST_MS, implausible
 
 __all__ = ["Decision", "Stated", "StatedLoss", "check_records"]
 
@@ -46,23 +47,38 @@ class StatedLoss(NamedTuple):
     received_ms: int
 
 
+class Late(NamedTuple):
+    """Readings that were signed without UTC, or with one that the platform's clock did not believe when they came."""
+
+    position: int
+    device_id: int
+    epoch_id: int
+    meter_id: int
+    uptime_ms: int
+    utc_ms: int | None
+    attested_by: int
+    raw: bytes
+
+
 @dataclass(slots=True)
 class Stated:
     """What the log itself says, gathered while its records are read.
 
     `readings`: meter -> how many envelopes with readings it has. `heard`: meter -> when the newest came.
-    `late_dated`: readings that were signed without UTC, as (record, epoch, meter, uptime, attested by, body's bytes).
-    `fixes`: epoch -> every (uptime, UTC) that its time records tie. `decided`: (meter, from, to, provisional, reason)
-    of a step -> the decision. `lost`: record -> what was declared lost. `adopted` and `revoked`: device -> (public
-    key, when), when. `signed`: meter -> record -> (UTC, columns) where the row that pages read is another one or
-    gone. `missing`: meter -> how many rows are gone. `strangers`: (meter, record) of rows that nobody signed.
-    `unsure`: records of which nobody can say any more what they were.
+    `late`: readings that were not dated by their own UTC when they came. `fixes`: epoch -> every (uptime, UTC, record)
+    that its time records tie. `dated`: device -> (record, UTC) of which the platform
+    believed the time, only those after which none was of a later one.
+    `decided`: (meter, from, to, provisional, reason) of a step -> the decision. `lost`: record -> what was declared
+    lost. `adopted` and `revoked`: device -> (public key, when), when. `signed`: meter -> record -> (UTC, columns) where
+    the row that pages read is another one or gone. `missing`: meter -> how many rows are gone. `strangers`: (meter,
+    record) of rows that nobody signed. `unsure`: records of which nobody can say any more what they were.
     """
 
     readings: Counter[int] = field(default_factory=Counter)
     heard: dict[int, int] = field(default_factory=dict)
-    late_dated: list[tuple[int, int, int, int, int, bytes]] = field(default_factory=list)
-    fixes: dict[int, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
+    late: list[Late] = field(default_factory=list)
+    fixes: dict[int, list[tuple[int, int, int]]] = field(default_factory=lambda: defaultdict(list))
+    dated: dict[int, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
     decided: dict[tuple[int, int, int, int, str], Decision] = field(default_factory=dict)
     lost: dict[int, StatedLoss] = field(default_factory=dict)
     adopted: dict[bytes, tuple[bytes, int]] = field(default_factory=dict)
@@ -127,7 +143,8 @@ def check_records(
     for (position,) in store.rows("SELECT position FROM held WHERE position NOT IN (SELECT position FROM record)"):
         findings.add("record", f"record {position}", "does not exist, and bytes of it are kept")
     progress("records", size, size)
-    _check_late_dated(check)
+    _check_late(check)
+    _check_variants(check)
     _check_devices(check)
     _check_epochs(check)
     return leaves, check.stated
@@ -200,7 +217,7 @@ def _check_envelope(
         check.findings.add("record", name, "stands under another meter than was signed")
     body, fault = _body_of(fields[0], payload, body_at)
     opened = Opened(data, payload, body_at, leaf, *(*fields, body, fault))
-    why = fault or implausible(opened, body, check.kits[kit].quantities, received_ms)
+    why = fault or implausible(opened, body, check.kits[kit].quantities)
     if variant not in (0, 1):
         raise CodecError(f"is kept as variant {variant!r} of its sequence, and there are 0 and 1")
     wanted = FORKED if variant else IMPLAUSIBLE if why else ACCEPTED
@@ -229,16 +246,21 @@ def _take_body(check: _Check, position: int, opened: Opened, place: tuple[int, i
         stated.readings[meter_id] += 1
         stated.heard[meter_id] = received_ms
         raw = opened.payload[opened.body_at :]
-        if opened.utc_ms is None:
-            row = (position, epoch_id, meter_id, opened.uptime_ms, opened.attested_by, raw)
-            stated.late_dated.append(row)
-        else:
-            _check_reading(check, position, meter_id, opened.utc_ms, (opened.attested_by, body, raw))
+        device_id = check.devices[opened.device][0]
+        late = Late(position, device_id, epoch_id, meter_id, opened.uptime_ms, opened.utc_ms, opened.attested_by, raw)
+        if opened.utc_ms is None or _is_undated(check, late):
+            stated.late.append(late)
+            return
+        _check_reading(check, position, meter_id, opened.utc_ms, (opened.attested_by, body, raw))
+        believed = stated.dated[device_id]
+        while believed and believed[-1][1] <= opened.utc_ms:
+            believed.pop()
+        believed.append((position, opened.utc_ms))
     elif isinstance(body, (Lost, TimeFix)):
         device_id = check.devices[opened.device][0]
         told = check.epochs.get((device_id, body.epoch), 0)
         if isinstance(body, TimeFix):
-            stated.fixes[told].append((body.uptime_ms, body.utc_ms))
+            stated.fixes[told].append((body.uptime_ms, body.utc_ms, position))
         else:
             stated.lost[position] = StatedLoss(body, meter_id, received_ms)
             check.orders[told].close(body.first_sequence, body.end_sequence, position)
@@ -268,23 +290,46 @@ def _is_stored(check: _Check, position: int, meter_id: int, first_ms: int, said:
     return rows == [(first_ms + body.offsets_ms[-1], len(body.offsets_ms), attested_by, raw)]
 
 
-def _check_late_dated(check: _Check) -> None:
-    """Readings that were signed without UTC: undated still, or at a time that a signed time record gives."""
-    for position, epoch_id, meter_id, uptime_ms, attested_by, raw in check.stated.late_dated:
-        row = (epoch_id, meter_id, uptime_ms, attested_by, raw)
-        if check.store.rows(
-            "SELECT epoch_id, meter_id, uptime_ms, attested_by, body FROM undated WHERE position=?", (position,)
-        ) == [row]:
+def _is_undated(check: _Check, late: Late) -> bool:
+    row = (late.meter_id, late.uptime_ms, late.utc_ms, late.attested_by, late.raw)
+    return check.store.rows(
+        "SELECT meter_id, uptime_ms, utc_ms, attested_by, body FROM undated WHERE epoch_id=? AND position=?",
+        (late.epoch_id, late.position),
+    ) == [row]
+
+
+def _check_late(check: _Check) -> None:
+    """Readings that waited for a date have one that was signed, or nothing that came since would give them one."""
+    for late in check.stated.late:
+        name = f"readings of meter {late.meter_id} in record {late.position}"
+        times = _times_of(check, late)
+        if _is_undated(check, late):
+            if any(ms >= EARLIEST_MS and ms <= _believed_after(check, late, since) for ms, since in times):
+                check.findings.add("undated", name, "are kept without a date, and what came later gives them one")
             continue
-        body: Readings = decode_body(READINGS, raw, 0)[0]
-        times = {utc + uptime_ms - uptime for uptime, utc in check.stated.fixes[epoch_id]}
-        said = (attested_by, body, raw)
-        if not any(_is_stored(check, position, meter_id, first_ms, said) for first_ms in times):
-            name = f"readings of meter {meter_id} in record {position}"
+        body: Readings = decode_body(READINGS, late.raw, 0)[0]
+        said = (late.attested_by, body, late.raw)
+        if not any(_is_stored(check, late.position, late.meter_id, first_ms, said) for first_ms, _ in times):
             check.findings.add("reading", name, "are neither undated nor at a time that a signed time record gives")
-            rows = check.store.rows("SELECT 1 FROM reading WHERE meter_id=? AND position=?", (meter_id, position))
-            rows += check.store.rows("SELECT 1 FROM undated WHERE meter_id=? AND position=?", (meter_id, position))
-            check.stated.missing[meter_id] += not rows
+            at = (late.meter_id, late.position)
+            rows = check.store.rows("SELECT 1 FROM reading WHERE meter_id=? AND position=?", at)
+            rows += check.store.rows("SELECT 1 FROM undated WHERE meter_id=? AND position=?", at)
+            check.stated.missing[late.meter_id] += not rows
+
+
+def _believed_after(check: _Check, late: Late, since: int) -> int:
+    """The latest UTC that the platform believed this device after the readings came and record `since` dated them."""
+    believed = check.stated.dated[late.device_id]
+    at = bisect_right(believed, (max(since, late.position), 1 << 63))
+    return believed[at][1] if at < len(believed) else 0
+
+
+def _times_of(check: _Check, late: Late) -> list[tuple[int, int]]:
+    """(UTC, record that says so) of readings that came without a date that was believed."""
+    if late.utc_ms is not None:
+        return [(late.utc_ms, late.position)]
+    fixes = check.stated.fixes[late.epoch_id]
+    return [(utc + late.uptime_ms - uptime, position) for uptime, utc, position in fixes]
 
 
 def _take_act(check: _Check, position: int, act: Act) -> None:
@@ -315,6 +360,16 @@ def _check_devices(check: _Check) -> None:
             findings.add("device", name, "was adopted or revoked at another time than stands in the log")
     for key_id in adopted.keys() - check.devices.keys():
         findings.add("device", key_id.hex(), "is missing, although its adoption stands in the log")
+
+
+def _check_variants(check: _Check) -> None:
+    """What is set aside as the second under one number needs a first, with other bytes, before it."""
+    for (position,) in check.store.rows(
+        "SELECT r.position FROM record r WHERE r.variant = 1 AND NOT EXISTS (SELECT 1 FROM record o"
+        " WHERE o.epoch_id = r.epoch_id AND o.sequence = r.sequence AND o.variant = 0 AND o.position < r.position"
+        " AND o.leaf <> r.leaf)"
+    ):
+        check.findings.add("record", f"record {position}", "is set aside as a second of its number, and has no first")
 
 
 def _check_epochs(check: _Check) -> None:

@@ -177,6 +177,7 @@ undated = Table(
     Column("position", ForeignKey("record.position"), primary_key=True),
     Column("meter_id", ForeignKey("meter.id"), nullable=False),
     Column("uptime_ms", BigInteger, nullable=False),
+    Column("utc_ms", BigInteger),  # what was signed, where our own clock does not believe it yet
     Column("attested_by", Integer, nullable=False),
     Column("body", LargeBinary, nullable=False),
     sqlite_with_rowid=False,

@@ -29,7 +29,9 @@ _READING = (
     "INSERT INTO reading(meter_id, first_ms, position, last_ms, count, attested_by, regular, body)"
     " VALUES(?,?,?,?,?,?,?,?)"
 )
-_UNDATED = "INSERT INTO undated(epoch_id, position, meter_id, uptime_ms, attested_by, body) VALUES(?,?,?,?,?,?)"
+_UNDATED = (
+    "INSERT INTO undated(epoch_id, position, meter_id, uptime_ms, utc_ms, attested_by, body) VALUES(?,?,?,?,?,?,?)"
+)
 _LATEST = (
     "INSERT OR REPLACE INTO latest(meter_id, time_ms, received_ms, position, voltage_mv, current_ma, power_mw,"
     " energy_mwh, frequency_millihz, power_factor_permille, readings, confirmed_mwh, provisional_mwh, regular, state)"

@@ -253,6 +253,7 @@ def upgrade() -> None:
     sa.Column('position', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
     sa.Column('meter_id', sa.Integer(), nullable=False),
     sa.Column('uptime_ms', sa.BigInteger(), nullable=False),
+    sa.Column('utc_ms', sa.BigInteger(), nullable=True),
     sa.Column('attested_by', sa.Integer(), nullable=False),
     sa.Column('body', sa.LargeBinary(), nullable=False),
     sa.ForeignKeyConstraint(['epoch_id'], ['epoch.id'], ),
