@@ -23,14 +23,12 @@ __all__ = ["Unsaid", "record_act", "take_act"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsaid:
-    """What an act does not say: a device's `name` and login, why it was revoked, which `user` a tenancy is of, who
-    `decided` a step.
-    """
+    """What an act does not say: the `name` of a device, room or person, logins, why one was revoked, who decided."""
 
     name: str = ""
-    mqtt_password_hash: str = ""
+    password_hash: str = ""
+    language: str = "id"
     reason: str = ""
-    user: int = 0
     decided_by: str = "cli"
 
 
@@ -74,10 +72,21 @@ def take_act(world: World, group: Group, data: bytes, act: Act, unsaid: Unsaid) 
     return position
 
 
-def _start_tenancy(taking: _Taking, tenancy: int, room_id: int, from_ms: int) -> None:
+def _add_user(taking: _Taking, user: int, role: str) -> None:
+    unsaid = taking.unsaid
     taking.execute(
-        "INSERT INTO tenancy(id, room_id, user_id, from_ms) VALUES(?,?,?,?)",
-        *(tenancy, room_id, taking.unsaid.user, from_ms),
+        "INSERT INTO user(id, name, password_hash, role, language, session_version) VALUES(?,?,?,?,?,1)",
+        *(user, unsaid.name, unsaid.password_hash, role, unsaid.language),
+    )
+
+
+def _add_room(taking: _Taking, room: int) -> None:
+    taking.execute("INSERT INTO room(id, name) VALUES(?,?)", room, taking.unsaid.name)
+
+
+def _start_tenancy(taking: _Taking, tenancy: int, room: int, user: int, from_ms: int) -> None:
+    taking.execute(
+        "INSERT INTO tenancy(id, room_id, user_id, from_ms) VALUES(?,?,?,?)", tenancy, room, user, from_ms
     )
 
 
@@ -89,7 +98,7 @@ def _adopt_device(taking: _Taking, key_id: bytes, public_key: bytes) -> None:
     unsaid = taking.unsaid
     row_id = taking.execute(
         "INSERT INTO device(name, key_id, public_key, mqtt_password_hash, adopted_ms) VALUES(?,?,?,?,?)",
-        *(unsaid.name, key_id, public_key, unsaid.mqtt_password_hash, taking.act.at_ms),
+        *(unsaid.name, key_id, public_key, unsaid.password_hash, taking.act.at_ms),
     )
     taking.world.devices[key_id] = Device(row_id, key_id, public_key, unsaid.name, revoked=False)
 
@@ -133,6 +142,8 @@ def _meter(taking: _Taking, key_id: bytes, address: int) -> Meter:
 
 
 _EFFECTS: dict[str, Callable[..., None]] = {
+    "add_user": _add_user,
+    "add_room": _add_room,
     "start_tenancy": _start_tenancy,
     "end_tenancy": _end_tenancy,
     "adopt_device": _adopt_device,

@@ -45,6 +45,10 @@ class _Desk:
             raise UsageError(otherwise)
         return rows[0]
 
+    def next_id(self, table: str) -> int:
+        """The number that a new row of this table gets: it stands in the log too, so it cannot be left to the table."""
+        return int(self.writer.rows(f"SELECT coalesce(max(id), 0) + 1 FROM {table}")[0][0])  # noqa: S608 our own words
+
     def act(self, name: str, /, *values: int | str | bytes, **unsaid: Any) -> int:
         """Put a signed act into the log and do what it says; its position."""
         act = Act(name, self.now_ms, self.person, values)
@@ -83,10 +87,8 @@ def _add_user(desk: _Desk, command: c.AddUser) -> dict[str, str]:
         raise UsageError("the password has to come as an argon2 hash")
     if desk.writer.rows("SELECT 1 FROM user WHERE name=?", (command.name,)):
         raise UsageError(f"there is a user {command.name} already; choose another name or set a new password")
-    desk.writer.execute(
-        "INSERT INTO user(name, password_hash, role, language, session_version) VALUES(?,?,?,?,1)",
-        (command.name, command.password_hash, command.role, command.language),
-    )
+    secret = {"password_hash": command.password_hash, "language": command.language}
+    desk.act("add_user", desk.next_id("user"), command.role, name=command.name, **secret)
     return {}
 
 
@@ -105,8 +107,9 @@ def _add_room(desk: _Desk, command: c.AddRoom) -> dict[str, str]:
     _need_name(command.name, "a room")
     if desk.writer.rows("SELECT 1 FROM room WHERE name=?", (command.name,)):
         raise UsageError(f"there is a room {command.name} already")
-    row_id = desk.writer.execute("INSERT INTO room(name) VALUES(?)", (command.name,))
-    return {"room": str(row_id)}
+    room = desk.next_id("room")
+    desk.act("add_room", room, name=command.name)
+    return {"room": str(room)}
 
 
 def _start_tenancy(desk: _Desk, command: c.StartTenancy) -> dict[str, str]:
@@ -115,8 +118,8 @@ def _start_tenancy(desk: _Desk, command: c.StartTenancy) -> dict[str, str]:
     if desk.writer.rows("SELECT 1 FROM tenancy WHERE room_id=? AND to_ms IS NULL", (room_id,)):
         raise UsageError(f"somebody lives in {command.room}; end that tenancy first")
     from_ms = desk.now_ms if command.from_ms is None else command.from_ms
-    tenancy = desk.writer.rows("SELECT coalesce(max(id), 0) + 1 FROM tenancy")[0][0]
-    desk.act("start_tenancy", tenancy, room_id, from_ms, user=user_id)
+    tenancy = desk.next_id("tenancy")
+    desk.act("start_tenancy", tenancy, room_id, user_id, from_ms)
     return {"tenancy": str(tenancy)}
 
 
@@ -136,7 +139,7 @@ def _adopt_device(desk: _Desk, command: c.AdoptDevice) -> dict[str, str]:
         raise UsageError(f"the device {key_id.hex()} is adopted already")
     _need_name(command.name, "a device")
     password = secrets.token_urlsafe(24)
-    desk.act("adopt_device", key_id, public_key, name=command.name, mqtt_password_hash=mqtt_password_hash(password))
+    desk.act("adopt_device", key_id, public_key, name=command.name, password_hash=mqtt_password_hash(password))
     return {"device": key_id.hex(), "password": password, "platform_key": desk.key.public.hex()}
 
 

@@ -358,7 +358,7 @@ class MiniPlatform:
         self.close()
 
 
-def audit_directory(directory: Path, chain: MemoryChain, kits: Mapping[str, Kit]) -> Findings:
+def audit_directory(directory: Path, chain: MemoryChain | None, kits: Mapping[str, Kit]) -> Findings:
     """Audit what a MiniPlatform has left in a directory, reading only."""
     log = LogReader(directory / "store.sqlite")
     pages = Pages(log, chain, FakeClock())

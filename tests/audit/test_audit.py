@@ -13,7 +13,15 @@ import pytest
 
 from terang.kits.meter import KIT
 from terang.testing import FakeDevice, MiniPlatform, audit_directory, moment
-from terang.values.command import AddUser, DecideStep, RevokeDevice
+from terang.values.command import (
+    AddRoom,
+    AddUser,
+    DecideStep,
+    EndTenancy,
+    PlaceMeter,
+    RevokeDevice,
+    StartTenancy,
+)
 from terang.values.envelope import FIRST_PREVIOUS, Envelope, split, split_payload
 from terang.values.reading import Event
 
@@ -26,6 +34,13 @@ def fill(platform, n, *, per=60):
     one, two, gone = FakeDevice(1), FakeDevice(2), FakeDevice(3)
     platform.adopt(one, two, gone)
     platform.order(AddUser(name="ibu", password_hash="$argon2id$x", role="owner"))
+    platform.order(AddUser(name="budi", password_hash="$argon2id$x", role="tenant"))
+    for name in ("Kamar 1", "Kamar 2"):
+        platform.order(AddRoom(name=name))
+        platform.order(PlaceMeter(device=one.id.hex(), address=1, room=name))
+    platform.order(StartTenancy(room="Kamar 1", user="budi"))
+    platform.order(EndTenancy(room="Kamar 1"))
+    platform.order(StartTenancy(room="Kamar 2", user="budi"))
     platform.clock.set_now_ms(BEGIN + 40 * 24 * HOUR + n * 1000)
     platform.order(RevokeDevice(device=gone.id.hex(), reason="stolen"))
     odd = [
@@ -105,6 +120,10 @@ def audit(original, tmp_path):
 ROWS = {
     "record": ("position = 40", "position kind leaf epoch_id sequence variant meter_id state reason", "record"),
     "held": ("position = 40", "position data", "record"),
+    "user": ("id = 2", "id role", "user"),
+    "room": ("id = 2", "id", "room"),
+    "tenancy": ("id = 1", "id room_id user_id from_ms to_ms", "tenancy"),
+    "placement": ("id = 1", "meter_id room_id from_ms to_ms", "placement"),
     "reading": ("position = 40", "meter_id first_ms position last_ms count attested_by regular body", "reading"),
     "undated": ("1", "epoch_id position meter_id uptime_ms utc_ms attested_by body", "reading undated"),
     "hour": (
@@ -215,6 +234,10 @@ def test_a_deleted_row_is_named(audit, table):
 
 
 INSERTED = {
+    "user": "INSERT INTO user VALUES(9, 'eve', '$argon2id$x', 'owner', 'en', 1)",
+    "room": "INSERT INTO room VALUES(9, 'attic')",
+    "tenancy": "INSERT INTO tenancy VALUES(9, 1, 2, 5, NULL)",
+    "placement": "INSERT INTO placement VALUES(9, 1, 1, 5, NULL)",
     "record": "INSERT INTO record SELECT (SELECT max(position)+1 FROM record), kind, leaf, received_ms, epoch_id,"
     " 99999, variant, meter_id, state, reason FROM record WHERE position=40",
     "reading": "INSERT INTO reading SELECT meter_id, first_ms+1, position, last_ms+1, count, attested_by, regular, body"
@@ -267,7 +290,7 @@ def test_the_last_batch_deleted_is_named(audit):
         ("DELETE FROM batch WHERE id=(SELECT max(id) FROM batch)",),
         ("DELETE FROM batch_held WHERE old_size=(SELECT max(old_size) FROM batch_held)",),
     )
-    assert [finding.table for finding in findings.kept] == ["batch"]
+    assert {finding.table for finding in findings.kept} == {"epoch", "batch"}
 
 
 def test_a_reading_replaced_everywhere_is_named(original, audit):
@@ -327,6 +350,48 @@ def right_uptime(directory, original):
     fields = split_payload(split(data)[0])[0]
     with closing(sqlite3.connect(directory / "store.sqlite")) as db, db:
         db.execute("UPDATE undated SET uptime_ms=? WHERE position=40", (fields[7],))
+
+
+def test_a_chain_that_is_gone_is_named(original, tmp_path):
+    """The store names a contract, and nothing answers for it."""
+    for name in ("store.sqlite", "signing-state"):
+        shutil.copy(original[0] / name, tmp_path / name)
+    findings = audit_directory(tmp_path, None, {"meter": KIT})
+    assert findings.kept[0].table == "chain"
+
+
+@pytest.mark.parametrize("contract", ["00" * 20, "zz", "11" * 20])
+def test_another_contract_is_named(audit, contract):
+    """The contract that the store names must be the one that took the batches."""
+    findings = audit(("UPDATE site SET value=? WHERE key='contract'", contract))
+    assert findings.count
+    assert {finding.table for finding in findings.kept} <= {"chain", "batch"}
+
+
+def test_batches_that_are_said_not_to_be_anchored_are_named(audit):
+    """The contract knows better."""
+    gone = "block_hash=NULL, block_number=NULL, transaction_index=NULL, anchored_ms=NULL"
+    findings = audit((f"UPDATE batch SET {gone} WHERE id=(SELECT max(id) FROM batch)",))
+    assert any("stand on the chain" in finding.detail for finding in findings.kept)
+
+
+def test_an_older_store_beside_a_newer_chain_is_named(tmp_path):
+    """Store and signing state put back from yesterday: the contract holds records that are gone."""
+    with MiniPlatform(tmp_path) as platform:
+        device = FakeDevice(1)
+        platform.adopt(device)
+        platform.take(device.event("start"))
+        platform.anchor()
+        copy = tmp_path / "yesterday"
+        copy.mkdir()
+        platform.writer.checkpoint()
+        for name in ("store.sqlite", "signing-state"):
+            shutil.copy(tmp_path / name, copy / name)
+        assert audit_directory(copy, platform.chain, {"meter": KIT}).count == 0
+        platform.take(device.event("more"))
+        platform.anchor()
+        findings = audit_directory(copy, platform.chain, {"meter": KIT})
+        assert any("an older copy" in finding.detail for finding in findings.kept)
 
 
 def peak_mb():

@@ -5,15 +5,16 @@ from typing import NamedTuple
 from terang.audit.findings import Findings, Progress
 from terang.ledger import batch
 from terang.ledger.checkpoint import Checkpoint, open_checkpoint
-from terang.ledger.contract import decode_anchor_call
+from terang.ledger.contract import LogHead, decode_anchor_call, decode_anchored, decode_head, encode_head_query
 from terang.ledger.merkle import Nodes, consistency_proof, root_hash
 from terang.ledger.proof import ChainReader
 from terang.ledger.tiles import TILE_LEVELS
 from terang.store.log_reader import LogReader, StoredBatch
+from terang.store.reader import StoreReader
 from terang.values.errors import BatchUnfaithful, ChainError, ProofError, StoreError
 from terang.values.record import leaf_hash
 
-__all__ = ["Log", "check_anchors", "check_signing_state", "check_tiles"]
+__all__ = ["Keys", "Log", "check_anchors", "check_head", "check_signing_state", "check_tiles", "head_of"]
 
 _ALL = 1 << 62
 
@@ -25,11 +26,54 @@ class Log(NamedTuple):
     nodes: Nodes
 
 
+class Keys(NamedTuple):
+    """What the store names: who signs checkpoints, the contract that holds the head, the site there."""
+
+    checkpoint: bytes
+    contract: bytes
+    site: bytes
+
+    @classmethod
+    def of(cls, store: StoreReader) -> "Keys":
+        """Those of this store; empty where it has none yet."""
+        texts = (store.setting("checkpoint_key"), store.setting("contract"), store.site().site_id)
+        return cls(*(bytes.fromhex(text) for text in texts))
+
+
+def head_of(chain: ChainReader | None, contract: str, site: str, findings: Findings) -> LogHead | None:
+    """What the contract holds of this log; None where there is nothing yet, and where it cannot be told (a finding)."""
+    if not contract:
+        return None
+    if chain is None:
+        findings.add("chain", "the chain", "is gone: the store names a contract on it")
+        return None
+    try:
+        return decode_head(chain.call(bytes.fromhex(contract), encode_head_query(bytes.fromhex(site))))
+    except (ChainError, ValueError) as error:
+        findings.add("chain", "the contract that the store names", str(error))
+        return None
+
+
+def check_head(head: LogHead | None, log: LogReader, tree: Log, findings: Findings) -> None:
+    """The contract's head must be a beginning of the log, and as far as the store says that it is anchored."""
+    if head is None:
+        return
+    known = log.anchored_size()
+    if head.size > len(tree.leaves):
+        detail = f"holds {head.size} records of this log, and the store has {len(tree.leaves)}: it is an older copy"
+        findings.add("chain", "the contract", detail)
+    elif head.size and root_hash(tree.nodes, head.size) != head.root:
+        findings.add("chain", "the contract", f"holds another root for the first {head.size} records")
+    if head.size > known:
+        what = f"records {known} to {head.size - 1}"
+        findings.add("batch", what, "stand on the chain, and the store does not say so")
+
+
 def check_anchors(
     log: LogReader,
     chain: ChainReader | None,
     tree: Log,
-    checkpoint_key: bytes,
+    keys: Keys,
     findings: Findings,
     progress: Progress,
 ) -> None:
@@ -43,7 +87,7 @@ def check_anchors(
             end = item.new_size
             continue
         end = item.new_size
-        checkpoint = _check_checkpoint(item, checkpoint_key, findings)
+        checkpoint = _check_checkpoint(item, keys.checkpoint, findings)
         root = root_hash(tree.nodes, item.new_size)
         if is_whole and checkpoint is not None and checkpoint.root != root:
             is_whole = False  # once is enough: all later roots stand over the same records
@@ -56,7 +100,7 @@ def check_anchors(
         place = (item.block_number, item.block_hash, item.transaction_index, item.anchored_ms)
         if (item.block_hash is None) != (place == (None,) * len(place)):
             findings.add("batch", _name(item), "says of its block less than is known of an anchored one")
-        on_chain = _check_on_chain(chain, item, tree, findings) if item.block_hash is not None and chain else None
+        on_chain = _check_on_chain(chain, item, tree, keys, findings) if item.block_hash is not None and chain else None
         _check_data(item, on_chain, tree, findings)
     progress("batches", len(stored), len(stored))
 
@@ -77,7 +121,9 @@ def _check_checkpoint(item: StoredBatch, key: bytes, findings: Findings) -> Chec
     return checkpoint
 
 
-def _check_on_chain(chain: ChainReader, item: StoredBatch, tree: Log, findings: Findings) -> bytes | None:
+def _check_on_chain(
+    chain: ChainReader, item: StoredBatch, tree: Log, keys: Keys, findings: Findings
+) -> bytes | None:
     """The batch's bytes as the chain has them."""
     try:
         transaction = item.transaction_hash or b""
@@ -90,6 +136,9 @@ def _check_on_chain(chain: ChainReader, item: StoredBatch, tree: Log, findings: 
         if place != (item.block_number, item.block_hash, item.transaction_index):
             findings.add("batch", _name(item), "stands in another block of the chain than the store says")
         call = decode_anchor_call(calldata)
+        events = [decode_anchored(log) for log in receipt.logs if log.address == keys.contract]
+        if (keys.site, item.new_size, item.root) not in [(e.site, e.new_size, e.root) for e in events if e]:
+            findings.add("batch", _name(item), "was not taken by this log's contract in the transaction that it names")
     except (ChainError, TypeError) as error:
         findings.add("chain", _name(item), str(error))
         return None

@@ -27,6 +27,7 @@ class Findings:
 
     kept: list[Finding] = field(default_factory=list)
     count: int = 0
+    set_aside: int = 0  # records that were signed and yet count for nothing, rightly: implausible or forked
 
     def add(self, table: str, what: str, detail: str) -> None:
         """Note one."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from terang.audit.findings import Findings, Progress
+from terang.audit.rooms import StatedRooms
 from terang.kit import Kit
 from terang.store.reader import StoreReader
 from terang.store.schema import ACCEPTED, FORKED, IMPLAUSIBLE, STATES
@@ -23,7 +24,6 @@ from terang.verify.plausible import EARLIEST_MS, implausible
 __all__ = ["Decision", "Stated", "StatedLoss", "check_records"]
 
 _CHUNK = 5000
-_EVERYTHING = 1 << 62
 # whatever a value of another type, put there by hand, may do to code that reads it
 _ALTERED = (TerangError, TypeError, ValueError, OverflowError, AttributeError, KeyError, IndexError)
 
@@ -71,7 +71,8 @@ class Stated:
     `decided`: (meter, from, to, provisional, reason) of a step -> the decision. `lost`: record -> what was declared
     lost. `adopted` and `revoked`: device -> (public key, when), when. `signed`: meter -> record -> (UTC, columns) where
     the row that pages read is another one or gone. `missing`: meter -> how many rows are gone. `strangers`: (meter,
-    record) of rows that nobody signed. `unsure`: records of which nobody can say any more what they were.
+    record) of rows that nobody signed. `unsure`: records of which nobody can say any more what they were. `rooms`: what
+    acts say of rooms and people. `set_aside`: how many records are implausible or forked.
     """
 
     readings: Counter[int] = field(default_factory=Counter)
@@ -87,6 +88,8 @@ class Stated:
     missing: Counter[int] = field(default_factory=Counter)
     strangers: set[tuple[int, int]] = field(default_factory=set)
     unsure: set[int] = field(default_factory=set)
+    rooms: StatedRooms = field(default_factory=StatedRooms)
+    set_aside: int = 0
 
 
 @dataclass(slots=True)
@@ -125,6 +128,7 @@ def check_records(
         platform_key=bytes.fromhex(store.setting("platform_key")),
     )
     size = store.rows("SELECT coalesce(max(position), -1) + 1 FROM record")[0][0]
+    anchored_size = store.rows("SELECT coalesce(max(new_size), 0) FROM batch WHERE block_hash IS NOT NULL")[0][0]
     leaves: list[bytes] = []
     for row in _rows(store):
         if row[0] - len(leaves) > _CHUNK:
@@ -139,14 +143,14 @@ def check_records(
         if row[0] % _CHUNK == 0:
             progress("records", row[0], size)
             for order in check.orders.values():
-                order.anchor(_EVERYTHING)  # it need not remember where what is contiguous stands
+                order.anchor(anchored_size)  # it need not remember where that stands
     for (position,) in store.rows("SELECT position FROM held WHERE position NOT IN (SELECT position FROM record)"):
         findings.add("record", f"record {position}", "does not exist, and bytes of it are kept")
     progress("records", size, size)
     _check_late(check)
     _check_variants(check)
     _check_devices(check)
-    _check_epochs(check)
+    _check_epochs(check, anchored_size)
     return leaves, check.stated
 
 
@@ -224,6 +228,7 @@ def _check_envelope(
     if (state, reason) != (wanted, why):
         detail = f"is kept as {STATES[state] if state in range(len(STATES)) else state} ({reason}),"
         check.findings.add("record", name, f"{detail} and by what was signed it is {STATES[wanted]} ({why})")
+    check.stated.set_aside += wanted != ACCEPTED
     if wanted != FORKED:
         check.orders[known_epoch].take(fields[3], position)
     if wanted == ACCEPTED:
@@ -334,6 +339,7 @@ def _times_of(check: _Check, late: Late) -> list[tuple[int, int]]:
 
 def _take_act(check: _Check, position: int, act: Act) -> None:
     stated = check.stated
+    stated.rooms.take(act)
     if act.name == "adopt_device":
         key_id, public_key = act.values
         stated.adopted[bytes(key_id)] = (bytes(public_key), act.at_ms)  # type: ignore[arg-type]
@@ -372,12 +378,13 @@ def _check_variants(check: _Check) -> None:
         check.findings.add("record", f"record {position}", "is set aside as a second of its number, and has no first")
 
 
-def _check_epochs(check: _Check) -> None:
+def _check_epochs(check: _Check, anchored_size: int) -> None:
     """How far each epoch has come: what receipts and the list of gaps say."""
     if check.stated.unsure:
         return  # where records are altered or gone nobody can say it
     for epoch_id, stored_end, anchored_end in check.store.rows("SELECT id, stored_end, anchored_end FROM epoch"):
-        wanted = check.orders[epoch_id].stored_end
-        if stored_end != wanted or not 0 <= anchored_end <= wanted:
-            detail = f"is stored up to {stored_end} and anchored up to {anchored_end}; the log has it up to {wanted}"
-            check.findings.add("epoch", f"epoch {epoch_id}", detail)
+        order = check.orders[epoch_id]
+        order.anchor(anchored_size)
+        if (stored_end, anchored_end) != (order.stored_end, order.anchored_end):
+            detail = f"is stored up to {stored_end} and anchored up to {anchored_end}; the log has it up to"
+            check.findings.add("epoch", f"epoch {epoch_id}", f"{detail} {order.stored_end} and {order.anchored_end}")

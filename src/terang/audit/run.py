@@ -6,11 +6,13 @@ from contextlib import contextmanager
 from math import inf
 from pathlib import Path
 
-from terang.audit.anchors import Log, check_anchors, check_signing_state, check_tiles
+from terang.audit.anchors import Keys, Log, check_anchors, check_head, check_signing_state, check_tiles, head_of
 from terang.audit.derived import check_derived
 from terang.audit.findings import Findings, Progress
 from terang.audit.records import check_records
+from terang.audit.rooms import check_rooms
 from terang.kit import Kit
+from terang.ledger.contract import LogHead
 from terang.ledger.merkle import leaf_nodes
 from terang.ledger.proof import ChainReader
 from terang.store.log_reader import LogReader
@@ -38,18 +40,23 @@ def run_audit(
 
     `verify_chain` checks seals, periods, signers and execution of an embedded chain and says how many blocks it has.
     """
-    signed = _stand_still(store, log, signing_state)
     findings = Findings()
+    head = head_of(chain, store.setting("contract"), store.site().site_id, findings)
+    signed = _stand_still(store, log, signing_state, head)
     try:
         leaves, stated = check_records(store, data_of, kits, findings, progress)
+        findings.set_aside = stated.set_aside
         tree = Log(leaves, leaf_nodes(leaves))
-        checkpoint_key = bytes.fromhex(store.setting("checkpoint_key"))
         with _noting(findings, "tile"):
             check_tiles(log, tree.nodes, findings)
         with _noting(findings, "batch"):
-            check_anchors(log, chain, tree, checkpoint_key, findings, progress)
+            check_anchors(log, chain, tree, Keys.of(store), findings, progress)
+        with _noting(findings, "chain"):
+            check_head(head, log, tree, findings)
         with _noting(findings, "signing-state"):
             check_signing_state(signing_state.name, signed, log, tree, findings)
+        with _noting(findings, "rooms and people"):
+            check_rooms(store, stated.rooms, findings)
         with _noting(findings, "derived tables"):
             check_derived(store, kits, stated, findings, progress)
         if verify_chain is not None:
@@ -62,24 +69,27 @@ def run_audit(
     return findings
 
 
-def _stand_still(store: StoreReader, log: LogReader, signing_state: Path) -> str | None:
+def _stand_still(store: StoreReader, log: LogReader, signing_state: Path, head: LogHead | None) -> str | None:
     """Let both readers see one moment of the store from now on, beside a platform that goes on writing; the text of the
-    signing state of that moment.
+    signing state of that moment. `head` was read from the chain before.
 
-    A batch is signed a moment before it is kept, so a state that is ahead is looked at again a little later.
+    A batch is signed a moment before it is kept, and stands in a block a moment before the store knows, so a state or a
+    chain that is ahead is looked at again a little later.
     """
     signed: str | None = None
     for _ in range(_LOOKS):
         signed = signing_state.read_text() if signing_state.exists() else None
-        if store.hold() == log.hold() and _signed_size(signed) <= _cut_size(log):
+        moments = store.hold(), log.hold()
+        is_ahead = head is not None and head.size > _size(log.anchored_size)
+        if moments[0] == moments[1] and _signed_size(signed) <= _size(log.cut_size) and not is_ahead:
             break
         time.sleep(_LOOK_AGAIN_S)
     return signed
 
 
-def _cut_size(log: LogReader) -> float:
+def _size(ask: Callable[[], int]) -> float:
     try:
-        return log.cut_size()
+        return ask()
     except StoreError:
         return inf  # a batch's size is no number: the audit will name it
 

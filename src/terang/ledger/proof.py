@@ -46,6 +46,10 @@ class ChainReader(Protocol):
         """The calldata of a sealed transaction."""
         ...
 
+    def call(self, to: bytes, data: bytes) -> bytes:
+        """What a contract answers as of the head."""
+        ...
+
 
 class Subject(NamedTuple):
     """The record that is to be proven: its `position`, `kind`, exact `data`, and the key of who signed it."""

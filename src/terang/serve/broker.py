@@ -36,8 +36,7 @@ async def _until_told(settings: Settings) -> None:
     task = asyncio.ensure_future(
         run_broker(host=settings.broker_host, port=settings.broker_port, credentials=settings.broker_dir)
     )
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     try:
         await task
     except asyncio.CancelledError:
@@ -52,9 +51,8 @@ def run_mosquitto(settings: Settings) -> None:
         mosquitto_config(host=settings.broker_host, port=settings.broker_port, directory=directory)
         + ("user root\n" if os.geteuid() == 0 else "")
     )
-    process = subprocess.Popen([find_mosquitto(), "-c", str(path)], preexec_fn=_die_with_parent)  # noqa: PLW1509
+    process = subprocess.Popen([find_mosquitto(), "-c", str(path)], preexec_fn=_die_with_parent, process_group=0)  # noqa: PLW1509
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-    signal.signal(signal.SIGINT, lambda *_: process.terminate())
     threading.Thread(target=_tell_of_logins, args=(process, directory / "passwd"), daemon=True).start()
     end_with_parent()
     speak_as("broker")

@@ -245,7 +245,6 @@ def run_core(plan: CorePlan) -> None:
 
 async def _until_told(core: _Core) -> None:
     main = asyncio.ensure_future(core.run())
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, main.cancel)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, main.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         await main

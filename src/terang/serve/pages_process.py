@@ -65,3 +65,7 @@ class _LateChain:
     def transaction(self, tx_hash: bytes) -> bytes | None:
         """See Chain."""
         return self._now().transaction(tx_hash)
+
+    def call(self, to: bytes, data: bytes) -> bytes:
+        """See Chain."""
+        return self._now().call(to, data)

@@ -38,7 +38,13 @@ class Child:
     def start(self) -> None:
         """Start it, or start it again."""
         self.process = _SPAWN.Process(target=launch, args=(self.main, *self.arguments), name=f"terang-{self.name}")
-        self.process.start()
+        # An interrupt from the keyboard reaches every process of the terminal. It is the supervisor's alone: the others
+        # are ended in their order, and their children take what they ignore from them.
+        kept = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            self.process.start()
+        finally:
+            signal.signal(signal.SIGINT, kept)
         self.started_s = time.monotonic()
 
 

@@ -107,8 +107,7 @@ class LogReader:
 
     def anchored_size(self) -> int:
         """How many records stand on the chain."""
-        rows = self._rows("SELECT new_size FROM batch WHERE block_hash IS NOT NULL ORDER BY new_size DESC LIMIT 1")
-        return int(rows[0][0]) if rows else 0
+        return self._number("SELECT coalesce(max(new_size), 0) FROM batch WHERE block_hash IS NOT NULL")
 
     def unanchored(self) -> list[StoredBatch]:
         """Batches that are cut and not known to stand in a block, the oldest 200 of them first."""

@@ -30,7 +30,7 @@ def run_web(
     *,
     parent_pid: int | None = None,
 ) -> None:
-    """Serve the pages; the process ends on SIGTERM, SIGINT, or when `parent_pid` (else today's parent) is gone.
+    """Serve the pages; the process ends on SIGTERM, or when `parent_pid` (else today's parent) is gone.
 
     `source_factory` is called here, in the process that will use what it makes.
     """
@@ -57,8 +57,7 @@ async def _serve(
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for word in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(word, stop.set)
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
     serving = asyncio.create_task(server.serve())
     watching = asyncio.create_task(_until_orphaned(parent))
     stopping = asyncio.create_task(stop.wait())
