@@ -20,7 +20,6 @@ from terang.world import World
 
 NOW = 1_763_600_000_000
 HOUR = 3_600_000
-DAY = 24 * HOUR
 
 
 @pytest.fixture
@@ -268,38 +267,6 @@ def test_undated_readings_are_dated_by_a_later_time_record(platform, device):
     ]
     platform.take(device.readings([moment(90)], utc_ms=None, uptime_ms=6000))
     assert platform.writer.rows("SELECT max(first_ms) FROM reading") == [(NOW + 1000,)]
-    assert_as_after_a_restart(platform)
-
-
-def test_a_platform_whose_clock_is_behind_loses_nothing(platform, device):
-    """A board that wakes up three days back keeps what devices sign, without a date; when its clock is right and a
-    device speaks again, all of it stands at its time.
-    """
-    platform.clock.set_now_ms(NOW - 3 * DAY)
-    outcome = platform.take_all(device.readings([moment(1000 * i)], utc_ms=NOW + 1000 * i) for i in range(20))
-    assert outcome.epochs[device.id, device.epoch].stored_end == 20
-    assert (count(platform, "reading"), count(platform, "undated")) == (0, 20)
-    assert platform.writer.rows("SELECT topic FROM notice") == [("clock_ahead",)]
-    assert platform.audit().kept == []
-    assert_as_after_a_restart(platform)
-    platform.pipeline = Pipeline(
-        writer=platform.writer, kits=platform.kits, key=platform.key, clock=platform.clock
-    )
-    platform.clock.advance(3 * DAY)
-    device.restart(2)
-    platform.take(device.readings([moment(30_000)], utc_ms=NOW + 60_000))
-    assert (count(platform, "reading"), count(platform, "undated")) == (21, 0)
-    assert platform.writer.rows("SELECT confirmed_mwh FROM latest")[0][0] > 15_000
-    assert platform.audit().kept == []
-    assert_as_after_a_restart(platform)
-
-
-def test_a_device_far_ahead_is_dated_when_its_time_comes(platform, device):
-    """A clock two years ahead: kept and counted, never shown as of that time, and nothing behind it is held up."""
-    platform.take(device.readings([moment(1000)], utc_ms=NOW + 730 * DAY), device.readings([moment(2000)], utc_ms=NOW))
-    assert platform.writer.rows("SELECT first_ms FROM reading") == [(NOW,)]
-    assert count(platform, "undated") == 1
-    assert platform.audit().kept == []
     assert_as_after_a_restart(platform)
 
 

@@ -11,6 +11,7 @@ from terang.values.errors import KitError
 from terang.values.reading import Event
 
 NOW = 1_763_600_000_000
+DAY = 24 * 3_600_000
 
 
 @pytest.fixture
@@ -106,3 +107,32 @@ def test_a_kit_that_is_gone_stops_the_start(platform, device):
     platform.order(PlaceMeter(device=device.id.hex(), address=9, room="1", kit="door"))
     with pytest.raises(KitError, match="door"):
         Pipeline(writer=platform.writer, kits={"meter": KIT}, key=platform.key, clock=platform.clock)
+
+
+def test_a_platform_whose_clock_is_behind_loses_nothing(platform, device):
+    """A board that wakes up three days back keeps what devices sign, without a date; when its clock is right and a
+    device speaks again, all of it stands at its time.
+    """
+    platform.clock.set_now_ms(NOW - 3 * DAY)
+    outcome = platform.take_all(device.readings([moment(1000 * i)], utc_ms=NOW + 1000 * i) for i in range(20))
+    assert outcome.epochs[device.id, device.epoch].stored_end == 20
+    assert (count(platform, "reading"), count(platform, "undated")) == (0, 20)
+    assert platform.writer.rows("SELECT topic FROM notice") == [("clock_ahead",)]
+    assert platform.audit().kept == []
+    platform.pipeline = Pipeline(
+        writer=platform.writer, kits=platform.kits, key=platform.key, clock=platform.clock
+    )
+    platform.clock.advance(3 * DAY)
+    device.restart(2)
+    platform.take(device.readings([moment(30_000)], utc_ms=NOW + 60_000))
+    assert (count(platform, "reading"), count(platform, "undated")) == (21, 0)
+    assert platform.writer.rows("SELECT confirmed_mwh FROM latest")[0][0] > 15_000
+    assert platform.audit().kept == []
+
+
+def test_a_device_far_ahead_is_dated_when_its_time_comes(platform, device):
+    """A clock two years ahead: kept and counted, never shown as of that time, and nothing behind it is held up."""
+    platform.take(device.readings([moment(1000)], utc_ms=NOW + 730 * DAY), device.readings([moment(2000)], utc_ms=NOW))
+    assert platform.writer.rows("SELECT first_ms FROM reading") == [(NOW,)]
+    assert count(platform, "undated") == 1
+    assert platform.audit().kept == []

@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+from nacl.bindings import crypto_core_ed25519_is_valid_point
+
 from terang.acts import Unsaid, record_act
 from terang.store.group import Group
 from terang.store.writer import StoreWriter
@@ -138,9 +140,20 @@ def _adopt_device(desk: _Desk, command: c.AdoptDevice) -> dict[str, str]:
     if key_id in desk.world.devices:
         raise UsageError(f"the device {key_id.hex()} is adopted already")
     _need_name(command.name, "a device")
+    if not crypto_core_ed25519_is_valid_point(public_key):
+        raise UsageError("this is no public key that a device can have; `terang edge key` prints the device's")
     password = secrets.token_urlsafe(24)
     desk.act("adopt_device", key_id, public_key, name=command.name, password_hash=mqtt_password_hash(password))
     return {"device": key_id.hex(), "password": password, "platform_key": desk.key.public.hex()}
+
+
+def _new_login(desk: _Desk, command: c.NewLogin) -> dict[str, str]:
+    device = _device(desk, command.device)
+    if device.revoked:
+        raise UsageError(f"the device {command.device} is revoked, and gets no login any more")
+    password = secrets.token_urlsafe(24)
+    desk.writer.execute("UPDATE device SET mqtt_password_hash=? WHERE id=?", (mqtt_password_hash(password), device.id))
+    return {"device": device.key_id.hex(), "password": password, "platform_key": desk.key.public.hex()}
 
 
 def _revoke_device(desk: _Desk, command: c.RevokeDevice) -> dict[str, str]:
@@ -196,8 +209,10 @@ def _watch(_desk: _Desk, _command: c.Watch) -> dict[str, str]:
 
 
 def _need_name(name: str, what: str) -> None:
-    if not name.strip() or len(name) > _NAME_LENGTH:
+    if not name or len(name) > _NAME_LENGTH:
         raise UsageError(f"{what} needs a name of 1 to {_NAME_LENGTH} characters")
+    if name != name.strip() or not name.isprintable():
+        raise UsageError(f"{what} needs a name of printable characters, with no space before or after it")
 
 
 def _user_id(desk: _Desk, name: str) -> int:
@@ -232,6 +247,7 @@ _HANDLERS: dict[type, Callable[[_Desk, Any], dict[str, str]]] = {
     c.StartTenancy: _start_tenancy,
     c.EndTenancy: _end_tenancy,
     c.AdoptDevice: _adopt_device,
+    c.NewLogin: _new_login,
     c.RevokeDevice: _revoke_device,
     c.PlaceMeter: _place_meter,
     c.DecideStep: _decide_step,

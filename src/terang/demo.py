@@ -146,10 +146,12 @@ class Demo:
         return logins
 
     def _adopt(self) -> None:
-        """Adopt the device at the first start; later only tell it where the broker listens today."""
+        """Adopt the device at the first start; later only tell it where broker and meters are today."""
         path = self._device / "device.toml"
         if path.exists():
             config = replace(load_config(path), broker_port=self.settings.broker_port)
+            moved = tuple(replace(bus, port=str(self._meters / f"bus{bus.number}")) for bus in config.buses)
+            config = replace(config, buses=moved)
         else:
             self._device.mkdir(parents=True, exist_ok=True, mode=0o700)
             key = create_key(self._device / KEY_FILE)

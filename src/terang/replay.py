@@ -112,11 +112,10 @@ def _minute(row: dict[str, str], path: Path, number: int) -> Minute | None:
             reactive = float(row.get("q_kvar") or 0) * 1000
             voltage, current = float(row["v"]), float(row.get("i_a") or 0)
             factor = power_w / max(1.0, math.hypot(power_w, reactive))
-    except (KeyError, ValueError, TypeError) as error:
+        values = (round(value * 1000) for value in (voltage, current, power_w, min(1.0, factor)))
+        return Minute(time_ms, *values)
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise UsageError(f"{path}, row {number}: {error!r}; the columns ts, v, i_a, p_kw, q_kvar are needed") from error
-    return Minute(
-        time_ms, round(voltage * 1000), round(current * 1000), round(power_w * 1000), min(1000, round(factor * 1000))
-    )
 
 
 def _time_ms(text: str) -> int:

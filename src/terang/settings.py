@@ -5,6 +5,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -14,6 +15,7 @@ from terang.values.errors import SettingError
 __all__ = ["HELP", "Settings", "load_settings", "running_settings", "save_running"]
 
 _RUNNING = "running.toml"
+_SOCKET_PATH_MAX = 107  # sockaddr_un of Linux holds 108 bytes with the closing zero
 
 HELP = {
     "site_name": "what the pages call the house",
@@ -66,6 +68,16 @@ class Settings:
         for name in ("broker_port", "web_port", "rpc_port"):
             if not 0 <= getattr(self, name) < 1 << 16:
                 raise SettingError(f"{name}: a port is a number from 0 to 65535")
+        for name in ("broker_port", "web_port"):
+            if getattr(self, name) == 0:
+                raise SettingError(f"{name}: devices and people must know where to find it; a number from 1 to 65535")
+        for name in ("broker_host", "web_host"):
+            try:
+                ip_address(getattr(self, name))
+            except ValueError as error:
+                raise SettingError(f"{name}: an address of this machine such as 127.0.0.1 or 0.0.0.0") from error
+        if len(os.fsencode(self.socket_path.absolute())) > _SOCKET_PATH_MAX:
+            raise SettingError(f"{self.data}: the path is too long for a local socket; choose a shorter directory")
         for name in ("chain_period_s", "anchor_s"):
             if getattr(self, name) < 1:
                 raise SettingError(f"{name}: at least 1 second")

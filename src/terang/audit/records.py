@@ -21,7 +21,7 @@ from terang.verify.envelopes import Opened
 from terang.verify.order import EpochOrder
 from terang.verify.plausible import EARLIEST_MS, implausible
 
-__all__ = ["Decision", "Stated", "StatedLoss", "check_records"]
+__all__ = ["Decision", "Late", "Stated", "StatedLoss", "check_records"]
 
 _CHUNK = 5000
 # whatever a value of another type, put there by hand, may do to code that reads it

@@ -31,12 +31,16 @@ def audit(data: Path, *, as_json_text: bool) -> None:
     findings = audit_platform(existing(data), show=not as_json_text and sys.stderr.isatty())
     if as_json_text:
         named = [finding._asdict() for finding in findings.kept]
-        click.echo(as_json({
-            "verified": not findings.count,
-            "count": findings.count,
-            "set_aside": findings.set_aside,
-            "findings": named,
-        }))
+        click.echo(
+            as_json(
+                {
+                    "verified": not findings.count,
+                    "count": findings.count,
+                    "set_aside": findings.set_aside,
+                    "findings": named,
+                }
+            )
+        )
     else:
         for finding in findings.kept:
             click.echo(f"{finding.table}: {finding.what}: {finding.detail}")

@@ -21,7 +21,9 @@ def bench() -> None:
 
 
 @bench.command("ingest")
-@click.option("--scale", type=float, default=1.0, show_default=True, help="Shorter or longer runs.")
+@click.option(
+    "--scale", type=click.FloatRange(0.01, 100), default=1.0, show_default=True, help="Shorter or longer runs."
+)
 @json_option
 def ingest(scale: float, *, as_json_text: bool) -> None:
     """Readings a second and milliseconds to commit and block, through mosquitto."""
@@ -29,7 +31,13 @@ def ingest(scale: float, *, as_json_text: bool) -> None:
 
 
 @bench.command("growth")
-@click.option("--minutes", type=int, default=600, show_default=True, help="Simulated minutes; a year is projected.")
+@click.option(
+    "--minutes",
+    type=click.IntRange(120, 10**6),
+    default=600,
+    show_default=True,
+    help="Simulated minutes; a year is projected.",
+)
 @json_option
 def growth(minutes: int, *, as_json_text: bool) -> None:
     """Disk of store and chain for six rooms and a year, with the defaults of a house."""

@@ -23,7 +23,9 @@ __all__ = ["demo"]
     show_default=True,
     help="The demo's directory; started again with it, the demo goes on.",
 )
-@click.option("--seconds", type=float, help="End by itself after so long, with one JSON line of figures.")
+@click.option(
+    "--seconds", type=click.FloatRange(1, 10**7), help="End by itself after so long, with one JSON line of figures."
+)
 @click.option("--broker", type=click.Choice(["embedded", "mosquitto"]), default="embedded", show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the simulated households.")
 def demo(data: Path, seconds: float | None, broker: str, seed: int) -> None:

@@ -1,5 +1,9 @@
 """`terang device`: adopt, place, revoke and list devices."""
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
@@ -7,7 +11,8 @@ import click
 from terang.app import open_pages
 from terang.cli.options import ask_core, data_option, existing
 from terang.edge.config import BusConfig, EdgeConfig, render_config
-from terang.values.command import AdoptDevice, PlaceMeter, RevokeDevice
+from terang.settings import Settings
+from terang.values.command import AdoptDevice, NewLogin, PlaceMeter, RevokeDevice
 from terang.values.errors import UsageError
 
 __all__ = ["device"]
@@ -21,8 +26,14 @@ def device() -> None:
 @device.command("adopt")
 @click.argument("public_key")
 @click.option("--name", required=True, help="What the pages call it, such as 'Pi in the cupboard'.")
-@click.option("--bus", "buses", multiple=True, required=True, metavar="PORT:ADDRESSES",
-              help="A serial port and its meters, such as /dev/ttyUSB0:1,2,3. Once for each bus.")
+@click.option(
+    "--bus",
+    "buses",
+    multiple=True,
+    required=True,
+    metavar="PORT:ADDRESSES",
+    help="A serial port and its meters, such as /dev/ttyUSB0:1,2,3. Once for each bus.",
+)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the device's file here.")
 @click.option("--host", help="Under which name the device reaches the broker.", default="127.0.0.1", show_default=True)
 @data_option
@@ -34,7 +45,34 @@ def adopt(public_key: str, name: str, buses: tuple[str, ...], out: Path | None, 
     """
     settings = existing(data)
     lines = tuple(_bus(number, text) for number, text in enumerate(buses))
-    answer = ask_core(settings, AdoptDevice(public_key=public_key, name=name))
+    with _new_file(out) as write:
+        answer = ask_core(settings, AdoptDevice(public_key=public_key, name=name))
+        write(_file_of(settings, answer, host, lines))
+    if out is not None:
+        click.echo(f"device {answer['device']} is adopted; its file is {out}")
+
+
+@device.command("password")
+@click.argument("device_id")
+@click.option("--bus", "buses", multiple=True, required=True, metavar="PORT:ADDRESSES", help="As for adopt.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the device's new file here.")
+@click.option("--host", help="Under which name the device reaches the broker.", default="127.0.0.1", show_default=True)
+@data_option
+def password(device_id: str, buses: tuple[str, ...], out: Path | None, host: str, data: Path) -> None:
+    """Make a new login for DEVICE_ID, whose file was lost; the old one ends.
+
+    The answer is the device's file, as `adopt` gives it.
+    """
+    settings = existing(data)
+    lines = tuple(_bus(number, text) for number, text in enumerate(buses))
+    with _new_file(out) as write:
+        answer = ask_core(settings, NewLogin(device=device_id))
+        write(_file_of(settings, answer, host, lines))
+    if out is not None:
+        click.echo(f"device {answer['device']} has a new login; its file is {out}")
+
+
+def _file_of(settings: Settings, answer: dict[str, str], host: str, lines: tuple[BusConfig, ...]) -> str:
     config = EdgeConfig(
         folder=Path(),
         broker_host=host,
@@ -44,13 +82,27 @@ def adopt(public_key: str, name: str, buses: tuple[str, ...], out: Path | None, 
         platform_key=bytes.fromhex(answer["platform_key"]),
         buses=lines,
     )
-    text = render_config(config)
+    return render_config(config)
+
+
+@contextmanager
+def _new_file(out: Path | None) -> Iterator[Callable[[str], object]]:
+    """What writes the file, opened before anything is asked: a login is told once, and must have somewhere to go."""
     if out is None:
-        click.echo(text, nl=False)
+        yield partial(click.echo, nl=False)
         return
-    out.touch(mode=0o600)
-    out.write_text(text)
-    click.echo(f"device {answer['device']} is adopted; its file is {out}")
+    try:
+        descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise UsageError(f"{out} exists already, and may hold a login; choose another name") from None
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written: {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            yield file.write
+    except BaseException:
+        out.unlink(missing_ok=True)
+        raise
 
 
 @device.command("place")

@@ -19,7 +19,7 @@ __all__ = ["proof", "verify"]
 
 
 @click.command()
-@click.argument("position", type=int)
+@click.argument("position", type=click.IntRange(0, 1 << 53))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the proof here.")
 @data_option
 def proof(position: int, out: Path | None, data: Path) -> None:

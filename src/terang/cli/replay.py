@@ -1,5 +1,6 @@
 """`terang replay`: a recorded household as a device."""
 
+import socket
 import time
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from terang.cli.options import as_json, ask_core, data_option, existing, json_op
 from terang.replay import METER, Sender, read_recording
 from terang.values.clock import SystemClock
 from terang.values.command import AddRoom, AdoptDevice, PlaceMeter
-from terang.values.errors import TerangError
+from terang.values.errors import BrokerError, TerangError
 from terang.values.signing import KeyPair
 
 __all__ = ["replay"]
@@ -33,6 +34,7 @@ def replay(file: Path, speed: float | None, room: str | None, host: str, data: P
     recording = read_recording(file).ending_before(SystemClock().now_ms() - 2000)
     key = KeyPair.generate()
     place = room or file.stem[:60]
+    _need_broker(host, settings.broker_port)
     if place not in {known.name for known in open_pages(settings).rooms()}:
         ask_core(settings, AddRoom(name=place))
     answer = ask_core(settings, AdoptDevice(public_key=key.public.hex(), name=f"replay {file.name}"[:80]))
@@ -62,6 +64,15 @@ def replay(file: Path, speed: float | None, room: str | None, host: str, data: P
     click.echo(as_json(result) if as_json_text else "  ".join(f"{name}: {value}" for name, value in result.items()))
     if stored_wh != recording.energy_wh:
         raise TerangError(f"the store has {stored_wh} Wh, and the file's integral is {recording.energy_wh} Wh")
+
+
+def _need_broker(host: str, port: int) -> None:
+    """Before anything is adopted: a platform that does not run would be left with a device that never spoke."""
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except OSError as error:
+        where = f"the broker at {host}:{port}"
+        raise BrokerError(f"{where} cannot be reached: {error}; is `terang serve` running?") from error
 
 
 def _move(bar: object, to: int) -> None:

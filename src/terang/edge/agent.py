@@ -1,6 +1,7 @@
 """The device's program: reads every bus, keeps and signs what it reads, and delivers it until it is anchored."""
 
 import random
+import re
 import secrets
 import signal
 import threading
@@ -19,7 +20,7 @@ from terang.edge.state import StateBoard, describe_state
 from terang.edge.time_source import CalendarSource, TimeSource, Uptime, is_kernel_synced
 from terang.values.clock import Clock, SystemClock
 from terang.values.envelope import device_id
-from terang.values.errors import DeviceError, OutboxFull
+from terang.values.errors import DeviceError, OutboxFull, SettingError
 from terang.values.signing import KeyPair
 
 __all__ = ["KEY_FILE", "Agent", "run_agent", "status"]
@@ -53,7 +54,9 @@ def run_agent(
     board_path = config.folder / _STATE_FILE
     board = StateBoard(board_path, clock, say) if say else StateBoard(board_path, clock)
     with HeldKey(config.folder / KEY_FILE) as held, _ended_by_signals(stop):
-        board.set("device", device_id(held.pair.public).hex())
+        own = device_id(held.pair.public).hex()
+        _need_own_login(config, own)
+        board.set("device", own)
         while not stop.is_set():
             agent = _begin(config, held.pair, kind, clock, source, board)
             if agent is None:
@@ -61,6 +64,15 @@ def run_agent(
                 stop.wait(_TRY_AGAIN_S)
             else:
                 agent.run(stop)
+
+
+def _need_own_login(config: EdgeConfig, own: str) -> None:
+    """A broker of somebody else's may know the device by any name; a name that is another device's id is a mistake."""
+    if re.fullmatch("[0-9a-f]{32}", config.username) and config.username != own:
+        raise SettingError(
+            f"{config.folder / 'device.toml'} is the file of device {config.username}, and the key beside it is that of"
+            f" {own}: the broker would drop all that it says; put the file of this device here"
+        )
 
 
 def _begin(

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["CORE_USER", "Login", "PasswordFile", "may", "write_credentials"]
+__all__ = ["CORE_USER", "Login", "PasswordFile", "may", "verify_password", "write_credentials"]
 
 CORE_USER = "terang-core"
 
@@ -56,7 +56,7 @@ class PasswordFile:
         """Whether the password is this user's; unknown users cost the same as wrong passwords."""
         self._refresh()
         known = self._hashes.get(username or "", "$7$101$AAAAAAAAAAAAAAAA$AAAA")
-        return _matches(password or "", known) and username in self._hashes
+        return verify_password(password or "", known) and username in self._hashes
 
     def _refresh(self) -> None:
         try:
@@ -71,7 +71,8 @@ class PasswordFile:
             self._stamp = stamp
 
 
-def _matches(password: str, known: str) -> bool:
+def verify_password(password: str, known: str) -> bool:
+    """Whether this is the password behind a hash in mosquitto's file form."""
     try:
         _, scheme, rounds, salt, digest = known.split("$")
         if scheme != "7":

@@ -104,7 +104,6 @@ async def run_broker(*, host: str, port: int, credentials: Path) -> None:
         await broker.start()
     except (AMQTTError, LibraryBrokerError, OSError) as error:
         raise BrokerError(f"the broker cannot listen on {host}:{port}: {error}; choose another port") from error
-    library.setLevel(logging.ERROR)
     try:
         await asyncio.Event().wait()
     finally:

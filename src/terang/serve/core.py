@@ -119,7 +119,7 @@ class _Core:
         except StoreError as error:
             return command.Refused(reason=str(error))
         if isinstance(answer, Done):
-            if isinstance(ask.command, (command.AdoptDevice, command.RevokeDevice)):
+            if isinstance(ask.command, (command.AdoptDevice, command.NewLogin, command.RevokeDevice)):
                 await self._in_writer(self._publish_logins)
             if isinstance(ask.command, command.Watch):
                 self._tell_ledger("hurry")

@@ -3,7 +3,7 @@
 from urllib.parse import unquote, urlsplit
 
 from terang.commands import mqtt_password_hash
-from terang.ingest.credentials import CORE_USER, Login, write_credentials
+from terang.ingest.credentials import CORE_USER, Login, verify_password, write_credentials
 from terang.ingest.session import BrokerAddress
 from terang.keyring import Keyring, load_keyring
 from terang.serve.plan import CorePlan
@@ -42,7 +42,7 @@ def prepare(settings: Settings) -> Keyring:
         writer.close()
     settings.broker_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     own = settings.broker_dir / "core.hash"
-    if not own.exists():
+    if not own.exists() or not verify_password(keyring.broker_password, own.read_text().strip()):
         own.touch(mode=0o600)
         own.write_text(mqtt_password_hash(keyring.broker_password))
     logins = [Login(bytes(row[0]).hex(), row[1]) for row in rows]

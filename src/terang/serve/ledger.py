@@ -281,7 +281,7 @@ def run_ledger(
         return
     except TerangError as error:
         _log.error("%s", error)
-        with contextlib.suppress(CoreError):
+        with contextlib.suppress(CoreError, StoreError):
             door.save_status({"ledger_fault": str(error), "ledger": json.dumps({"paused": str(error)})})
         raise SystemExit(REFUSED) from error
 

@@ -12,6 +12,7 @@ from terang.serve.pages import Pages
 from terang.settings import Settings
 from terang.store.log_reader import LogReader
 from terang.values.clock import SystemClock
+from terang.values.errors import TerangError
 from terang.web.process import run_web
 from terang.web.settings import WebSettings
 
@@ -38,6 +39,9 @@ def run_pages(settings: Settings) -> None:
     except RuntimeError as error:  # granian's word for an address that it cannot have, with a stack behind it
         where = f"{web.host}:{web.port}"
         _log.error("the pages cannot be served at %s: %s; choose another web_port", where, str(error).split("\n")[0])
+        raise SystemExit(REFUSED) from None
+    except TerangError as error:
+        _log.error("%s", error)
         raise SystemExit(REFUSED) from None
     os._exit(0)  # granian's threads may be at work still, and abort when the interpreter is taken down under them
 

@@ -78,6 +78,7 @@ class StoreWriter:
                 # loaded only when there is something to do: alembic is large, and the core lives for months
                 importlib.import_module("terang.store.migrate").migrate(path)
             self._db = open_for_writing(path)
+            self._file = path.stat().st_ino
         except BaseException:
             self._lock.release()
             raise
@@ -92,6 +93,7 @@ class StoreWriter:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing; StoreError if the commit fails, and then nothing of it stands."""
+        self._need_file()
         try:
             self._db.execute("BEGIN IMMEDIATE")
             yield
@@ -102,6 +104,18 @@ class StoreWriter:
         except BaseException:
             self._rollback()
             raise
+
+    def _need_file(self) -> None:
+        """A file that was deleted or replaced can still be written to, and what is written is gone with the process."""
+        try:
+            is_there = self.path.stat().st_ino == self._file
+        except OSError:
+            is_there = False
+        if not is_there:
+            raise StoreError(
+                f"{self.path} was deleted or replaced while the platform runs: nothing more is taken. Stop the platform"
+                " and bring the file back; devices keep what they have sent until then"
+            )
 
     def _rollback(self) -> None:
         if self._db.in_transaction:

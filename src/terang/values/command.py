@@ -23,6 +23,7 @@ __all__ = [
     "Live",
     "LiveReading",
     "Message",
+    "NewLogin",
     "PlaceMeter",
     "Refused",
     "RevokeDevice",
@@ -77,6 +78,12 @@ class AdoptDevice(msgspec.Struct, frozen=True, tag="adopt_device", kw_only=True)
     name: str
 
 
+class NewLogin(msgspec.Struct, frozen=True, tag="new_login", kw_only=True):
+    """A new login at the broker for an adopted device (32 hex digits); the old one ends."""
+
+    device: str
+
+
 class RevokeDevice(msgspec.Struct, frozen=True, tag="revoke_device", kw_only=True):
     """Take nothing more from this device (32 hex digits): stolen, sold or broken."""
 
@@ -117,6 +124,7 @@ Command = (
     | StartTenancy
     | EndTenancy
     | AdoptDevice
+    | NewLogin
     | RevokeDevice
     | PlaceMeter
     | DecideStep
