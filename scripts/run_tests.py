@@ -25,6 +25,8 @@ def main(arguments: list[str]) -> int:
     pytest_arguments = [argument for argument in arguments if argument != "--only-check"]
     began = time.monotonic()
     failed, counts, times = [], Counter[str](), []
+    if not only_check:  # takes minutes where it was never built; the tests that need it wait for it
+        subprocess.Popen([ROOT / "scripts" / "geth.sh"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     with tempfile.TemporaryDirectory() as scratch:
         for name, command in phases(soak, only_check, pytest_arguments, Path(scratch)).items():
             print(f"\n--- {name}: {' '.join(command[2:])}", flush=True)

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,6 +74,15 @@ def node_path() -> Path:
     if not shutil.which("node") and beside_python.exists():
         return beside_python
     return _program("node", remedy="make setup")
+
+
+@pytest.fixture(scope="session")
+def geth_path() -> Path:
+    """geth 1.13.15, built once for this machine; waits where it is being built already."""
+    done = subprocess.run([ROOT / "scripts" / "geth.sh"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"{MISSING}geth 1.13.15 (scripts/geth.sh builds it where Go modules can be reached)")
+    return Path(done.stdout.strip().splitlines()[-1])
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:

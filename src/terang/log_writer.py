@@ -29,6 +29,10 @@ class LogWriter:
         with self._writer.transaction():
             self._writer.save_transaction(old_size, raw, transaction_hash)
 
+    def forget_anchored(self, size: int) -> None:
+        """Batches that end beyond `size` stand in no block any more."""
+        self._pipeline.unanchor(size)
+
     def save_anchored(self, anchored: Anchored) -> dict[tuple[bytes, bytes], EpochState]:
         """Write back where a batch stands; the epochs of which more is anchored now, by device and epoch."""
         return self._pipeline.anchor(anchored)

@@ -94,6 +94,14 @@ class Pipeline:
             self.writer.put_epochs([epoch.row() for epoch in risen])
         return states_of(risen)
 
+    def unanchor(self, size: int) -> None:
+        """The chain has gone another way: batches that end beyond `size` are to be sent again. What receipts have said
+        of them stands; no device is asked for what it has deleted, because the store still has it.
+        """
+        self._begin()
+        with self._committing():
+            self.writer.forget_anchored(size)
+
     def _begin(self) -> Commit:
         """A new commit, on a world that was read anew if it may differ from the store."""
         if not self._is_known:

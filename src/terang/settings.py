@@ -31,6 +31,7 @@ HELP = {
     "rpc_port": "where the embedded chain answers read-only JSON-RPC on loopback; 0 for nowhere",
     "chain": "embedded, or the JSON-RPC URL or IPC path of a node",
     "chain_period_s": "the least time between two blocks of the embedded chain",
+    "confirmations": "how many blocks a node's chain must have on top of an anchor before it counts (embedded: 0)",
     "anchor_s": "how often new records are brought onto the chain",
     "keep_envelopes_days": "how long signed bytes stay in the store after they stand on the chain",
 }
@@ -54,6 +55,7 @@ class Settings:
     rpc_port: int = 8545
     chain: str = "embedded"
     chain_period_s: int = 1
+    confirmations: int = 1
     anchor_s: int = 60
     keep_envelopes_days: int = 7
 
@@ -81,8 +83,9 @@ class Settings:
         for name in ("chain_period_s", "anchor_s"):
             if getattr(self, name) < 1:
                 raise SettingError(f"{name}: at least 1 second")
-        if self.keep_envelopes_days < 0:
-            raise SettingError("keep_envelopes_days: a number of days, 0 or more")
+        for name in ("keep_envelopes_days", "confirmations"):
+            if getattr(self, name) < 0:
+                raise SettingError(f"{name}: a number, 0 or more")
 
     @property
     def store_path(self) -> Path:

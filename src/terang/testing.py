@@ -19,9 +19,9 @@ from terang.commit import Outcome
 from terang.kit import Kit
 from terang.kits.meter import KIT as METER
 from terang.ledger.anchoring import Anchorer
-from terang.ledger.chain import Activity, Block, BlockId, ChainStatus, Log, Receipt
+from terang.ledger.chain import Activity, Block, BlockId, ChainEvent, ChainStatus, Log, Receipt
 from terang.ledger.committer import Committer
-from terang.ledger.contract import LogHead, decode_anchor_call, encode_head_query
+from terang.ledger.contract import LogHead, contract_runtime, decode_anchor_call, encode_head_query
 from terang.ledger.evm import decode_transaction
 from terang.ledger.merkle import verify_consistency
 from terang.ledger.signing_state import SigningState
@@ -224,6 +224,30 @@ class MemoryChain:
             raise ChainRefused("this chain has one contract, which is asked for heads only")
         head = self.heads.get(site, LogHead(size=0, root=bytes(32)))
         return bytes(encode(["uint64", "bytes32"], [head.size, head.root]))
+
+    def events(self, address: bytes, topics: tuple[bytes, ...], begin: int, end: int) -> list[ChainEvent]:
+        """See Chain."""
+        receipts = [
+            self._sealed[tx_hash].receipt
+            for block in self._blocks[max(begin, 0) : end]
+            for tx_hash in block.tx_hashes
+        ]
+        return [
+            ChainEvent(
+                log=log,
+                tx_hash=receipt.tx_hash,
+                block_number=receipt.block_number,
+                block_hash=receipt.block_hash,
+                index=receipt.index,
+            )
+            for receipt in receipts
+            for log in receipt.logs
+            if log.address == address and log.topics[: len(topics)] == topics
+        ]
+
+    def code(self, address: bytes) -> bytes:
+        """See Chain."""
+        return contract_runtime() if address == self.contract else b""
 
     def nonce(self, address: bytes) -> int:
         """See Chain."""

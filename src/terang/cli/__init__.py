@@ -21,6 +21,7 @@ COMMANDS = {
     "proof": "proof",
     "verify": "proof",
     "audit": "audit",
+    "chain": "chain",
     "bench": "bench",
 }
 """Command -> the file of this package that has it. A file is loaded when its command is used: every child process

@@ -13,7 +13,8 @@ from eth_utils.crypto import keccak
 from terang.ledger import batch as batches
 from terang.ledger.chain import Chain, Receipt
 from terang.ledger.committer import Committer
-from terang.ledger.contract import AnchorCall, decode_anchored, decode_head, encode_head_query
+from terang.ledger.contract import AnchorCall, anchored_topics, decode_anchored, decode_head, encode_head_query
+from terang.ledger.contract import Anchored as Anchor
 from terang.ledger.drafts import Anchored, BatchDraft, Tile
 from terang.ledger.merkle import consistency_proof, root_hash
 from terang.ledger.signing_state import SigningState
@@ -26,6 +27,7 @@ __all__ = ["Anchorer", "CutRecord", "LogSource", "LogTarget", "OpenBatch"]
 
 _FIRST_GUESS_BYTES = 100
 _AIM_BYTES = 90_000
+_SEARCH_BLOCKS = 1000
 
 
 class CutRecord(Protocol):
@@ -97,6 +99,10 @@ class LogSource(LeafSource, Protocol):
         """How many of them stand in batches."""
         ...
 
+    def anchored_size(self) -> int:
+        """How many of them are known to stand on the chain."""
+        ...
+
     def records(self, begin: int, end: int) -> Sequence[CutRecord]:
         """Records [begin, end) in order."""
         ...
@@ -121,6 +127,10 @@ class LogTarget(Protocol):
         """Keep the transaction under which the batch that begins at `old_size` is about to be sent."""
         ...
 
+    def forget_anchored(self, size: int) -> None:
+        """Batches that end beyond `size` stand in no block any more: the chain has gone another way."""
+        ...
+
     def save_anchored(self, anchored: Anchored) -> object:
         """Write block number, block hash and position back."""
         ...
@@ -140,6 +150,7 @@ class Anchorer:
         site: bytes,
         signing: SigningState,
         clock: Clock,
+        confirmations: int = 0,
     ) -> None:
         self._source = source
         self._target = target
@@ -149,6 +160,7 @@ class Anchorer:
         self._site = site
         self._signing = signing
         self._clock = clock
+        self._confirmations = confirmations  # blocks on top of its own that an anchor needs before it counts
         self._nodes = TiledNodes(source)
         self._record_bytes = _FIRST_GUESS_BYTES
 
@@ -178,6 +190,13 @@ class Anchorer:
         answer = self._chain.call(self._contract, encode_head_query(self._site))
         return decode_head(answer).size
 
+    def anchored_batches(self) -> list[Anchor]:
+        """What the contract has taken of this site, in the order of the log."""
+        newest = self._chain.block("latest")
+        end = 0 if newest is None else newest.number + 1
+        found = self._chain.events(self._contract, anchored_topics(self._site), 0, end)
+        return [event for one in found if (event := decode_anchored(one.log)) is not None]
+
     def cut(self) -> int:
         """Cut what is new into batches, each kept and signed before the next; how many records that were."""
         begin, size = self._source.cut_size(), self._source.size()
@@ -187,20 +206,23 @@ class Anchorer:
         return begin - first
 
     def send(self) -> list[bytes]:
-        """Hand every batch that is not in a block to the chain; the hashes of the transactions that wait for one."""
+        """Hand every batch that is not in a block to the chain; the hashes of the transactions that are not there yet.
+
+        Where the chain has gone another way and lost anchors that counted, they count no more and are sent again.
+        """
         waiting = []
-        head: int | None = None
+        head = self.chain_head()
+        if head < self._source.anchored_size():
+            self._target.forget_anchored(head)
         for open_batch in self._source.unanchored():
             known = open_batch.transaction_hash
             receipt = None if known is None else self._chain.receipt(known)
             if receipt is not None and receipt.succeeded:
-                self._target.save_anchored(self._anchored(open_batch, receipt))
-                continue
-            head = self.chain_head() if head is None else head
-            if open_batch.new_size <= head:
+                self._write_back(open_batch, receipt.tx_hash)
+            elif open_batch.new_size <= head:
                 self._write_back(open_batch, self._find(open_batch))
-                continue
-            waiting.append(self._submit(open_batch, is_spent=receipt is not None))
+            else:
+                waiting.append(self._submit(open_batch, is_spent=receipt is not None))
         return waiting
 
     def settle(self) -> int:
@@ -247,6 +269,10 @@ class Anchorer:
         """Send a batch; under a new transaction if the one it had `is_spent`, in a block that proves its failure."""
         raw = open_batch.raw_transaction
         if raw is not None and not is_spent:
+            dearer = self._committer.dearer(raw, self._chain.base_fee)
+            if dearer is not None:  # blocks have become expensive: the same batch under the same nonce, for more
+                self._target.save_transaction(open_batch.old_size, dearer, keccak(dearer))
+                raw = dearer
             try:
                 return self._chain.submit(raw)
             except ChainRefused:
@@ -273,27 +299,33 @@ class Anchorer:
 
     def _find(self, open_batch: OpenBatch) -> bytes:
         """The transaction by which a batch came onto the chain, when it is not the one that the store knows of."""
-        block = self._chain.block("latest")
-        while block is not None and block.number > 0:
-            for transaction_hash in block.tx_hashes:
-                receipt = self._chain.receipt(transaction_hash)
-                for log in receipt.logs if receipt else ():
-                    event = decode_anchored(log) if log.address == self._contract else None
-                    if event and event.site == self._site and event.new_size == open_batch.new_size:
-                        if event.root != open_batch.root:
-                            raise LogForked(f"the chain has another root for {event.new_size} records; `terang audit`")
-                        return transaction_hash
-            block = self._chain.block(block.number - 1)
+        newest = self._chain.block("latest")
+        end = 0 if newest is None else newest.number + 1
+        while end > 0:
+            begin = max(0, end - _SEARCH_BLOCKS)
+            for found in self._chain.events(self._contract, anchored_topics(self._site), begin, end):
+                event = decode_anchored(found.log)
+                if event is not None and event.new_size == open_batch.new_size:
+                    if event.root != open_batch.root:
+                        raise LogForked(f"the chain has another root for {event.new_size} records; `terang audit`")
+                    return found.tx_hash
+            end = begin
         raise LogForked(
             f"the chain has {open_batch.new_size} records in other batches than the store; run `terang audit`"
         )
 
     def _write_back(self, open_batch: OpenBatch, transaction_hash: bytes) -> bool:
         receipt = self._chain.receipt(transaction_hash)
-        if receipt is None or not receipt.succeeded:
+        if receipt is None or not receipt.succeeded or not self._is_confirmed(receipt):
             return False
         self._target.save_anchored(self._anchored(open_batch, receipt))
         return True
+
+    def _is_confirmed(self, receipt: Receipt) -> bool:
+        if not self._confirmations:
+            return True
+        newest = self._chain.block("latest")
+        return newest is not None and newest.number >= receipt.block_number + self._confirmations
 
     def _anchored(self, open_batch: OpenBatch, receipt: Receipt) -> Anchored:
         return Anchored(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
-__all__ = ["Activity", "Block", "BlockId", "Chain", "ChainStatus", "Log", "Receipt"]
+__all__ = ["Activity", "Block", "BlockId", "Chain", "ChainEvent", "ChainStatus", "Log", "Receipt"]
 
 BlockId = int | Literal["latest"]
 
@@ -41,6 +41,17 @@ class Receipt:
     gas_used: int
     contract_address: bytes | None
     logs: tuple[Log, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChainEvent:
+    """A log and where it stands: the transaction, its `index` in the block, the block."""
+
+    log: Log
+    tx_hash: bytes
+    block_number: int
+    block_hash: bytes
+    index: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +119,14 @@ class Chain(Protocol):
 
     def call(self, to: bytes, data: bytes) -> bytes:
         """What the contract answers now, without a transaction. Raises ChainRefused when it reverts."""
+        ...
+
+    def events(self, address: bytes, topics: tuple[bytes, ...], begin: int, end: int) -> list[ChainEvent]:
+        """What the contract left in blocks [begin, end) whose first topics are these, in the order of the chain."""
+        ...
+
+    def code(self, address: bytes) -> bytes:
+        """The code that stands at this address now; empty where there is no contract."""
         ...
 
     def nonce(self, address: bytes) -> int:

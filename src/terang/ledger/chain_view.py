@@ -8,7 +8,7 @@ import rlp
 from eth.constants import CREATE_CONTRACT_ADDRESS
 from eth_utils.crypto import keccak
 
-from terang.ledger.chain import Block, BlockId, Log, Receipt
+from terang.ledger.chain import Block, BlockId, ChainEvent, Log, Receipt
 from terang.ledger.chain_store import ChainStore, StoredBlock
 from terang.ledger.clique import Header, check_header, check_seal, signer_of
 from terang.ledger.evm import Evm, base_fee_after, bloom_of, decode_transaction, ordered_root
@@ -149,6 +149,24 @@ class ChainView:
     def call(self, to: bytes, data: bytes) -> bytes:
         """See Chain."""
         return self.evm.call(self.head(), to=to, data=data)
+
+    def events(self, address: bytes, topics: tuple[bytes, ...], begin: int, end: int) -> list[ChainEvent]:
+        """See Chain."""
+        found = []
+        for number in range(max(begin, 0), min(end, self.head().number + 1)):
+            header = self._store.header(number)
+            # An empty bloom is what a block without events has: no need to unpack its body.
+            stored = self._store.block(number) if header is not None and any(header.bloom) else None
+            for index, raw in enumerate(stored.receipts if stored is not None else ()):
+                for log in decode_receipt(raw)[2]:
+                    if stored is not None and log.address == address and log.topics[: len(topics)] == topics:
+                        where = (keccak(stored.transactions[index]), number, stored.hash, index)
+                        found.append(ChainEvent(log, *where))
+        return found
+
+    def code(self, address: bytes) -> bytes:
+        """See Chain."""
+        return self.evm.account(self.head(), address).code
 
     def nonce(self, address: bytes) -> int:
         """The account's next nonce as of the head."""

@@ -4,8 +4,10 @@ from typing import Any, Final
 
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
+from eth_account.typed_transactions.typed_transaction import TypedTransaction
 from eth_keys.datatypes import PrivateKey
 from eth_utils.address import to_checksum_address
+from hexbytes import HexBytes
 
 from terang.ledger.contract import AnchorCall, contract_bytecode, encode_anchor_call, encode_register_call
 
@@ -42,13 +44,27 @@ class Committer:
         data = encode_anchor_call(call)
         return self._sign(chain_id, nonce, base_fee, _CALL_GAS + _BYTE_GAS * len(data), contract, data)
 
-    def _sign(self, chain_id: int, nonce: int, base_fee: int, gas: int, to: bytes | None, data: bytes) -> bytes:
+    def dearer(self, raw: bytes, base_fee: int) -> bytes | None:
+        """The same transaction under the same nonce with a fee that this base fee lets through; None if `raw` goes
+        through as it is. Nodes take a replacement whose fees are a tenth higher.
+        """
+        fields = dict(TypedTransaction.from_bytes(HexBytes(raw)).as_dict())
+        if fields["maxFeePerGas"] >= base_fee + fields["maxPriorityFeePerGas"]:
+            return None
+        return self._sign(
+            fields["chainId"], fields["nonce"], base_fee, fields["gas"], bytes(fields["to"]), bytes(fields["data"]),
+            tip=2 * fields["maxPriorityFeePerGas"],
+        )  # fmt: skip
+
+    def _sign(
+        self, chain_id: int, nonce: int, base_fee: int, gas: int, to: bytes | None, data: bytes, *, tip: int = 1
+    ) -> bytes:
         fields: dict[str, Any] = {
             "type": 2,
             "chainId": chain_id,
             "nonce": nonce,
-            "maxPriorityFeePerGas": 1,
-            "maxFeePerGas": 10 * base_fee + 1,
+            "maxPriorityFeePerGas": tip,
+            "maxFeePerGas": 10 * base_fee + tip,
             "gas": gas,
             "value": 0,
             "data": data,

@@ -22,6 +22,7 @@ __all__ = [
     "AnchorCall",
     "Anchored",
     "LogHead",
+    "anchored_topics",
     "contract_abi",
     "contract_bytecode",
     "contract_runtime",
@@ -150,6 +151,11 @@ def decode_anchored(log: Log) -> Anchored | None:
     except DecodingError as error:
         raise ChainCorrupt(f"an Anchored event cannot be decoded: {error}") from error
     return Anchored(site=log.topics[1], old_size=old_size, new_size=new_size, root=root)
+
+
+def anchored_topics(site: bytes) -> tuple[bytes, ...]:
+    """The first topics of a site's Anchored events, by which a chain finds them."""
+    return (_ANCHORED, site)
 
 
 def encode_head_query(site: bytes) -> bytes:

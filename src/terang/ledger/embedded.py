@@ -10,7 +10,7 @@ import rlp
 from eth_keys.datatypes import PrivateKey
 from eth_utils.crypto import keccak
 
-from terang.ledger.chain import Activity, Block, BlockId, ChainStatus, Receipt
+from terang.ledger.chain import Activity, Block, BlockId, ChainEvent, ChainStatus, Receipt
 from terang.ledger.chain_store import ChainStore, StoredBlock
 from terang.ledger.chain_view import ChainView, read_genesis
 from terang.ledger.clique import (
@@ -162,6 +162,16 @@ class EmbeddedChain(ChainView):
         """See Chain."""
         with self.mutex:
             return super().call(to, data)
+
+    def events(self, address: bytes, topics: tuple[bytes, ...], begin: int, end: int) -> list[ChainEvent]:
+        """See Chain."""
+        with self.mutex:
+            return super().events(address, topics, begin, end)
+
+    def code(self, address: bytes) -> bytes:
+        """See Chain."""
+        with self.mutex:
+            return super().code(address)
 
     def nonce(self, address: bytes) -> int:
         """See Chain: with what waits counted in."""

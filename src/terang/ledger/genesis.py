@@ -8,12 +8,12 @@ from typing import Any, Final
 from terang.ledger.clique import ADDRESS_BYTES, SEAL_BYTES, VANITY_BYTES, CliqueRules
 from terang.values.errors import ChainCorrupt, SettingError
 
-__all__ = ["EPOCH_BLOCKS", "GAS_LIMIT", "INITIAL_BASE_FEE", "Genesis"]
+__all__ = ["EPOCH_BLOCKS", "FORKS", "FUNDS_WEI", "GAS_LIMIT", "INITIAL_BASE_FEE", "Genesis"]
 
 EPOCH_BLOCKS: Final = 30_000
 GAS_LIMIT: Final = 120_000_000
 INITIAL_BASE_FEE: Final = 1_000_000_000
-_FORKS: Final = (
+FORKS: Final = (
     "homesteadBlock",
     "eip150Block",
     "eip155Block",
@@ -26,7 +26,7 @@ _FORKS: Final = (
     "londonBlock",
 )
 # Enough for fees until long after the hardware is dust, and far from 2**256 where a sum could overflow.
-_FUNDS_WEI: Final = 10**27
+FUNDS_WEI: Final = 10**27
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ class Genesis:
             chain_id=chain_id,
             timestamp_s=timestamp_s,
             signers=(signer,),
-            alloc={signer: _FUNDS_WEI, committer: _FUNDS_WEI},
+            alloc={signer: FUNDS_WEI, committer: FUNDS_WEI},
             period_s=period_s,
             epoch=epoch,
         )
@@ -87,7 +87,7 @@ class Genesis:
 
     def to_json(self) -> str:
         """The document `geth init` takes."""
-        config: dict[str, Any] = {"chainId": self.chain_id, **dict.fromkeys(_FORKS, 0)}
+        config: dict[str, Any] = {"chainId": self.chain_id, **dict.fromkeys(FORKS, 0)}
         config["clique"] = {"period": self.period_s, "epoch": self.epoch}
         document = {
             "config": config,

@@ -21,7 +21,7 @@ from web3.exceptions import (
 from web3.middleware import ExtraDataToPOAMiddleware
 from web3.types import RPCEndpoint
 
-from terang.ledger.chain import Activity, Block, BlockId, ChainStatus, Log, Receipt
+from terang.ledger.chain import Activity, Block, BlockId, ChainEvent, ChainStatus, Log, Receipt
 from terang.ledger.clique import EMPTY_UNCLES_HASH, Header, signer_of
 from terang.ledger.ipc_provider import UnixSocketProvider
 from terang.values.errors import ChainCorrupt, ChainError, ChainRefused, ChainUnreachable
@@ -29,6 +29,7 @@ from terang.values.errors import ChainCorrupt, ChainError, ChainRefused, ChainUn
 __all__ = ["RpcChain"]
 
 _TIMEOUT_S: Final = 30
+_LOG_BLOCKS: Final = 1000
 _T = TypeVar("_T")
 # How the messages begin by which geth, Besu and Nethermind say that they hold the very same bytes already.
 _KNOWN: Final = ("already known", "known transaction", "alreadyknown")
@@ -104,14 +105,7 @@ class RpcChain:
             succeeded=found["status"] == 1,
             gas_used=found["gasUsed"],
             contract_address=None if deployed is None else bytes.fromhex(deployed[2:]),
-            logs=tuple(
-                Log(
-                    address=bytes.fromhex(log["address"][2:]),
-                    topics=tuple(bytes(topic) for topic in log["topics"]),
-                    data=bytes(log["data"]),
-                )
-                for log in found["logs"]
-            ),
+            logs=tuple(_log(log) for log in found["logs"]),
         )
 
     def block(self, block_id: BlockId) -> Block | None:
@@ -141,6 +135,25 @@ class RpcChain:
     def call(self, to: bytes, data: bytes) -> bytes:
         """See Chain."""
         return bytes(self._ask(lambda: self._web3.eth.call({"to": _address(to), "data": HexStr("0x" + data.hex())})))
+
+    def events(self, address: bytes, topics: tuple[bytes, ...], begin: int, end: int) -> list[ChainEvent]:
+        """See Chain; asked in pieces, as nodes allow them."""
+        found: list[ChainEvent] = []
+        for first in range(max(begin, 0), end, _LOG_BLOCKS):
+            last = min(first + _LOG_BLOCKS, end) - 1
+            wanted: Any = {
+                "address": _address(address),
+                "topics": [HexStr("0x" + topic.hex()) for topic in topics],
+                "fromBlock": first,
+                "toBlock": last,
+            }
+            logs = self._ask(lambda wanted=wanted: self._web3.eth.get_logs(wanted))  # type: ignore[misc]
+            found += [_event(log) for log in logs]
+        return found
+
+    def code(self, address: bytes) -> bytes:
+        """See Chain."""
+        return bytes(self._ask(lambda: self._web3.eth.get_code(_address(address))))
 
     def nonce(self, address: bytes) -> int:
         """See Chain."""
@@ -182,6 +195,24 @@ class RpcChain:
 
 class _Absent(ChainRefused):
     """The node knows no such block or transaction."""
+
+
+def _event(found: Mapping[str, Any]) -> ChainEvent:
+    return ChainEvent(
+        log=_log(found),
+        tx_hash=bytes(found["transactionHash"]),
+        block_number=found["blockNumber"],
+        block_hash=bytes(found["blockHash"]),
+        index=found["transactionIndex"],
+    )
+
+
+def _log(found: Mapping[str, Any]) -> Log:
+    return Log(
+        address=bytes.fromhex(found["address"][2:]),
+        topics=tuple(bytes(topic) for topic in found["topics"]),
+        data=bytes(found["data"]),
+    )
 
 
 def _address(address: bytes) -> ChecksumAddress:

@@ -27,7 +27,7 @@ from terang.serve.child import REFUSED, end_with_parent, spare_the_collector, sp
 from terang.serve.door import Door
 from terang.serve.launch import launch
 from terang.serve.plan import CorePlan
-from terang.serve.wire import Call, LedgerKeys, Release, SaveStatus, SaveTiles, SaveTransaction
+from terang.serve.wire import Call, ForgetAnchored, LedgerKeys, Release, SaveStatus, SaveTiles, SaveTransaction
 from terang.store.writer import StoreWriter
 from terang.values import command
 from terang.values.clock import SystemClock
@@ -205,6 +205,8 @@ class _Core:
             self._log.save_tiles(call.tiles)
         elif isinstance(call, SaveTransaction):
             self._log.save_transaction(*call)
+        elif isinstance(call, ForgetAnchored):
+            self._log.forget_anchored(call.size)
         elif isinstance(call, Release):
             self._log.release(*call)
         else:

@@ -7,7 +7,6 @@ import contextlib
 import json
 import logging
 import threading
-import time
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -35,7 +34,9 @@ from terang.values.signing import KeyPair
 
 __all__ = ["Hints", "chain_id_of", "read_back", "run_ledger"]
 
-_POLL_S = 0.02
+_POLL_S, _REMOTE_POLL_S = 0.02, 0.25
+_RESEND_MS = 30_000
+_LAST_TURN_MS = 8_000
 _HURRY_S = 60
 _RETRY_S = 1.0
 _RELEASE_EVERY_S = 60
@@ -90,6 +91,7 @@ class _Ledger:
         self._committer = Committer(load_or_create_key(settings.keys_dir / "committer.key"))
         self._node: Node | None = None
         self._sealing: threading.Thread | None = None
+        self._poll_s = _POLL_S if settings.chain == "embedded" else _REMOTE_POLL_S
         if settings.chain == "embedded":
             self._node = self._start_node()
             self._chain: Chain = self._node.chain
@@ -147,14 +149,19 @@ class _Ledger:
 
     def _turn(self, anchorer: Anchorer) -> None:
         anchorer.cut()
-        waiting = anchorer.send()
-        while waiting:
-            time.sleep(_POLL_S)
-            waiting = [transaction for transaction in waiting if self._chain.receipt(transaction) is None]
+        anchorer.send()
+        begun_ms = self._clock.monotonic_ms()
+        again_ms = begun_ms + _RESEND_MS
+        while anchorer.settle():
+            self._hints.wait(self._poll_s)
+            if self._hints.stopped and self._clock.monotonic_ms() - begun_ms > _LAST_TURN_MS:
+                return  # what the chain has not taken by now is kept, and sent again at the next start
             status = self._chain.status()
             if status.activity is Activity.PAUSED:
                 raise ChainError(status.reason)
-        anchorer.settle()
+            if self._clock.monotonic_ms() >= again_ms:  # a node may have forgotten what it took
+                anchorer.send()
+                again_ms = self._clock.monotonic_ms() + _RESEND_MS
         self._say(self._look())
         self._release_old()
 
@@ -194,6 +201,7 @@ class _Ledger:
             site=self._keys.site,
             signing=signing,
             clock=self._clock,
+            confirmations=0 if self._node is not None else self._settings.confirmations,
         )
 
     def _contract(self) -> bytes:

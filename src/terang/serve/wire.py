@@ -7,7 +7,16 @@ from typing import NamedTuple
 from terang.ledger.drafts import Anchored, BatchDraft, Tile
 from terang.values.errors import CoreError, StoreError
 
-__all__ = ["Call", "LedgerDoor", "LedgerKeys", "Release", "SaveStatus", "SaveTiles", "SaveTransaction"]
+__all__ = [
+    "Call",
+    "ForgetAnchored",
+    "LedgerDoor",
+    "LedgerKeys",
+    "Release",
+    "SaveStatus",
+    "SaveTiles",
+    "SaveTransaction",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +42,12 @@ class SaveTransaction(NamedTuple):
     transaction_hash: bytes
 
 
+class ForgetAnchored(NamedTuple):
+    """Batches that end beyond `size` stand in no block any more."""
+
+    size: int
+
+
 class Release(NamedTuple):
     """Let go of the bytes of a batch's records."""
 
@@ -46,7 +61,7 @@ class SaveStatus(NamedTuple):
     values: dict[str, str]
 
 
-Call = SaveTiles | BatchDraft | SaveTransaction | Anchored | Release | SaveStatus
+Call = SaveTiles | BatchDraft | SaveTransaction | Anchored | ForgetAnchored | Release | SaveStatus
 
 
 class LedgerDoor:
@@ -66,6 +81,10 @@ class LedgerDoor:
     def save_transaction(self, old_size: int, raw: bytes, transaction_hash: bytes) -> None:
         """Keep the transaction of a batch."""
         self._call(SaveTransaction(old_size, raw, transaction_hash))
+
+    def forget_anchored(self, size: int) -> None:
+        """Batches that end beyond `size` stand in no block any more."""
+        self._call(ForgetAnchored(size))
 
     def save_anchored(self, anchored: Anchored) -> None:
         """Write back where a batch stands."""

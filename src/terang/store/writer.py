@@ -248,6 +248,14 @@ class StoreWriter:
             (transaction_hash, number, block_hash, index, anchored_ms, old_size),
         )
 
+    def forget_anchored(self, size: int) -> None:
+        """No block holds the batches that end beyond `size` any more."""
+        self._db.execute(
+            "UPDATE batch SET block_number=NULL, block_hash=NULL, transaction_index=NULL, anchored_ms=NULL"
+            " WHERE new_size > ?",
+            (size,),
+        )
+
     def release(self, begin: int, end: int) -> None:
         """Let go of the bytes of the batch of records [begin, end), which were read back from the chain just now."""
         self._db.execute("DELETE FROM held WHERE position >= ? AND position < ?", (begin, end))
