@@ -44,6 +44,8 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "web": ("values", "kit", "reader", "page"),
     **{part: ("values", "kit", *STAGES, *MAIN_PATH[:n]) for n, part in enumerate(MAIN_PATH)},
     "serve": SERVING,
+    "restore": ("values", "kit", *STAGES, *MAIN_PATH),
+    "backup": ("values", "kit", "reader", "settings", *STAGES, *MAIN_PATH),
     "audit": ("values", "kit", "reader", *STAGES, *MAIN_PATH),
     "testing": (*BELOW_ASSEMBLY, "serve", "audit"),
     "app": (*SERVING, "serve"),
@@ -51,7 +53,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "simulated": ("values", "edge", "kits", "serve"),
     "demo": (*BELOW_ASSEMBLY, "serve", "app"),
     "bench": (*BELOW_ASSEMBLY, "serve", "app", "demo"),
-    "cli": (*BELOW_ASSEMBLY, "serve", "app", "audit", "replay", "demo", "bench"),
+    "cli": (*BELOW_ASSEMBLY, "serve", "app", "audit", "replay", "restore", "backup", "demo", "bench"),
     "__main__": ("cli",),
 }
 # A library that is one part's own business: whoever else wants it states a Protocol.

@@ -8,9 +8,10 @@
 6 answer   acknowledge to MQTT, receipt to the device, live values to the pages (by whoever called)
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+from terang.acts import Unsaid, take_act
 from terang.commands import carry_out
 from terang.commit import Commit, Outcome, states_of
 from terang.ingest.intake import Arrived
@@ -20,6 +21,7 @@ from terang.ledger.drafts import Anchored
 from terang.statements import take_statement
 from terang.store.schema import ACCEPTED, FORKED, IMPLAUSIBLE
 from terang.store.writer import StoreWriter
+from terang.values.act import Act, open_act
 from terang.values.clock import Clock
 from terang.values.command import Answer, Ask, Refused
 from terang.values.errors import KitError, UsageError
@@ -83,6 +85,14 @@ class Pipeline:
         except UsageError as error:
             return Refused(reason=str(error))
         return answer
+
+    def replay(self, data: bytes, unsaid: Callable[[Act], Unsaid]) -> None:
+        """Take an act that stood in the log already, as a chain gives it back; `unsaid` is what it left out."""
+        act = open_act(self.key.public, data)
+        group = self._begin().group
+        with self._committing():
+            take_act(self.world, group, data, act, unsaid(act))
+            group.flush(self.writer)
 
     def anchor(self, anchored: Anchored) -> dict[tuple[bytes, bytes], EpochState]:
         """Write back where a batch stands on the chain; the epochs of which more is anchored now."""

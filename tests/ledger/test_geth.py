@@ -13,6 +13,7 @@ from eth_account import Account
 from eth_keys.datatypes import PrivateKey
 from tests.ledger.geth_network import GethNetwork, Patience
 
+from terang.backup import open_backup, take_backup
 from terang.ledger.anchoring import Anchorer
 from terang.ledger.committer import Committer
 from terang.ledger.contract import contract_runtime
@@ -20,11 +21,15 @@ from terang.ledger.embedded import write_blocks
 from terang.ledger.rpc_chain import RpcChain
 from terang.ledger.signing_state import SigningState
 from terang.log_writer import LogWriter
+from terang.restore import anchors_of, restore_log
+from terang.serve.pages import Pages
+from terang.settings import Settings
 from terang.testing import FakeDevice, MiniPlatform, moment
 from terang.values.errors import ChainError
 
 pytestmark = [pytest.mark.chain, pytest.mark.timeout(600)]
 WAIT_S = 60
+PHRASE = "a long pass-phrase"
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +194,40 @@ def test_an_anchor_counts_when_it_is_confirmed(network, make_site, until):
     until(lambda: anchorer.settle() == 0)
     (stored,) = site.platform.log.batches()
     assert network.height(0) >= stored.block_number + 3
+
+
+def test_a_lost_house_comes_back_from_another_node(network, make_site, tmp_path, until):
+    """Signer 0 is gone for good and the store with it: signer 2 gives every reading back, equal."""
+    site = make_site(5)
+    site.live(400)
+    site.anchor(network.chain(0))
+    rows = site.platform.writer.rows("SELECT * FROM reading ORDER BY position")
+    backup = open_backup(take_backup(Settings(data=tmp_path / "5"), pages_of(site.platform), 5, PHRASE), PHRASE)
+    until(lambda: network.height(2) >= site.platform.log.batches()[-1].block_number)
+    network.kill(0)
+    site.platform.writer.execute("DELETE FROM reading")
+    (tmp_path / "again").mkdir()
+    with MiniPlatform(tmp_path / "again") as made:
+        result = restore_log(
+            anchors_of(network.chain(2), site.contract, site.site),
+            pipeline=made.pipeline,
+            log=made.log,
+            checkpoint_key=made.checkpoint_key,
+            site=site.site,
+            unsaid=backup.unsaid,
+            progress=lambda _: None,
+        )
+        assert result.readings == 400
+        assert made.writer.rows("SELECT * FROM reading ORDER BY position") == rows
+    before = network.height(1)
+    until(lambda: network.height(1) > before + 1)  # two of three go on
+    network.start(0)
+    until(lambda: network.height(0) >= before)
+
+
+def pages_of(platform: MiniPlatform) -> Pages:
+    """A platform's store as its pages read it."""
+    return Pages(platform.log, platform.chain, platform.clock)
 
 
 def assert_each_record_stands_once(site: Site, chain: RpcChain) -> None:

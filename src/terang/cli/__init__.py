@@ -21,6 +21,8 @@ COMMANDS = {
     "proof": "proof",
     "verify": "proof",
     "audit": "audit",
+    "backup": "backup",
+    "restore": "backup",
     "chain": "chain",
     "bench": "bench",
 }

@@ -172,8 +172,8 @@ class Anchorer:
         if size < behind or cut < head:
             raise StoreBehind(
                 f"the store has {size} records, but {behind} were signed or anchored: it was restored from an older"
-                " copy. Nothing is written until it has them again: bring back the newest copy of the store"
-                " (`terang restore`, which reads them back from the chain, is not in this version)"
+                " copy. Nothing is written until it has them again: bring back the newest copy of the store, or make it"
+                " anew from the chain and a backup with `terang restore`"
             )
         if self._signing.last.size < cut:
             raise LedgerError(

@@ -15,7 +15,7 @@ from nacl.exceptions import BadSignatureError
 from terang.values.errors import ProofError
 from terang.values.signing import KeyPair
 
-__all__ = ["Checkpoint", "open_checkpoint", "sign_checkpoint"]
+__all__ = ["Checkpoint", "open_checkpoint", "origin_of", "sign_checkpoint"]
 
 _ED25519 = b"\x01"
 _DASH = "\u2014 "
@@ -32,6 +32,11 @@ class Checkpoint(NamedTuple):
     def body(self) -> str:
         """The text that is signed."""
         return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\ntime {self.time_ms}\n"
+
+
+def origin_of(site: bytes) -> str:
+    """The name of a site's log in its checkpoints."""
+    return f"terang/{site.hex()[:16]}"
 
 
 def sign_checkpoint(key: KeyPair, checkpoint: Checkpoint) -> str:

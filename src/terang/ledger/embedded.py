@@ -1,8 +1,9 @@
 """The embedded chain: one signer seals real Ethereum blocks under Clique into a file, with py-evm and nothing else."""
 
+import mmap
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +33,7 @@ from terang.ledger.prune import KEPT_HEADS, StatePruner
 from terang.values.clock import Clock
 from terang.values.errors import ChainCorrupt, ChainError, SettingError
 
-__all__ = ["EARLIEST_MS", "LATEST_MS", "EmbeddedChain", "write_blocks"]
+__all__ = ["EARLIEST_MS", "LATEST_MS", "EmbeddedChain", "read_blocks", "write_blocks"]
 
 # A calendar outside these years was never set: boards without a battery wake up in 1970, a slipped digit makes 2106.
 EARLIEST_MS: Final = 1_735_689_600_000
@@ -364,3 +365,20 @@ def write_blocks(view: ChainView, path: Path) -> int:
             file.write(raw)
             count += 1
     return count
+
+
+def read_blocks(path: Path) -> Iterator[bytes]:
+    """The blocks that `write_blocks` has written, one RLP after another; ChainCorrupt where the file is cut off."""
+    if not path.stat().st_size:
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        at = 0
+        while at < len(data):
+            try:
+                _, _, length, start = rlp.codec.consume_length_prefix(data, at)
+            except (rlp.DecodingError, IndexError) as error:
+                raise ChainCorrupt(f"{path} holds no block at byte {at}: {error}") from error
+            if start + length > len(data):
+                raise ChainCorrupt(f"{path} is cut off in the middle of a block")
+            yield data[at : start + length]
+            at = start + length

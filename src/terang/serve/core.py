@@ -20,6 +20,7 @@ from terang.ingest.credentials import CORE_USER, Login, write_credentials
 from terang.ingest.intake import Arrived, Intake
 from terang.ingest.receipts import EpochState, Receipts
 from terang.kits_installed import load_kits
+from terang.ledger.checkpoint import origin_of
 from terang.ledger.drafts import Anchored, BatchDraft
 from terang.log_writer import LogWriter
 from terang.pipeline import Outcome, Pipeline
@@ -143,7 +144,7 @@ class _Core:
             keys = LedgerKeys(
                 site=self._plan.site,
                 checkpoint_seed=self._plan.checkpoint_seed,
-                origin=f"terang/{self._plan.site.hex()[:16]}",
+                origin=origin_of(self._plan.site),
             )
             process = multiprocessing.get_context("spawn").Process(
                 target=launch, args=(_LEDGER, self._settings, keys, theirs, their_hint), name="terang-ledger"
