@@ -13,7 +13,7 @@ from terang.ledger.anchoring import Anchorer
 from terang.ledger.committer import Committer
 from terang.ledger.embedded import EmbeddedChain
 from terang.ledger.genesis import Genesis
-from terang.ledger.proof import check_anchor, check_proof
+from terang.ledger.proof import check_on_chain, check_proof
 from terang.ledger.signing_state import SigningState
 from terang.log_writer import LogWriter
 from terang.pipeline import Incoming
@@ -113,7 +113,7 @@ def test_the_life_of_one_reading(house, device):
     assert proof is not None
     checked = check_proof(json.loads(json.dumps(proof.document)))
     assert checked.subject.data == data
-    check_anchor(checked, house.chain)
+    check_on_chain(checked, house.chain)
     assert house.audit().kept == []
 
 
@@ -179,7 +179,7 @@ def test_the_same_life_on_the_embedded_chain(tmp_path, device):
             block = chain.block(found.block_number or 0)
             assert block is not None
             assert found.block_hash == block.hash.hex()
-            check_anchor(check_proof(found.document), chain)
+            check_on_chain(check_proof(found.document), chain)
             assert house.log.anchored_size() == house.log.size() == anchorer.chain_head() == 301
             findings = run_audit(
                 store=pages,

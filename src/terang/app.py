@@ -1,8 +1,8 @@
 """The only place that knows concrete classes beside the processes of `serve`: what the command line works with."""
 
 from terang.kits_installed import load_kits
+from terang.ledger.chain import ChainReader
 from terang.ledger.chain_view import ChainView, read_genesis
-from terang.ledger.proof import ChainReader
 from terang.ledger.rpc_chain import RpcChain
 from terang.serve.house import platform, prepare
 from terang.serve.pages import Pages

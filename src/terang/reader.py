@@ -429,6 +429,6 @@ class Source(Protocol):
         """Every device ever adopted."""
         ...
 
-    def proof(self, position: int) -> Proof | None:
+    def proof(self, position: int, index: int = 0, since: int | None = None) -> Proof | None:
         """The proof of a record; None where there is no such record or no checkpoint covers it yet."""
         ...

@@ -19,10 +19,12 @@ from terang.commit import Outcome
 from terang.kit import Kit
 from terang.kits.meter import KIT as METER
 from terang.ledger.anchoring import Anchorer
-from terang.ledger.chain import Activity, Block, BlockId, ChainEvent, ChainStatus, Log, Receipt
+from terang.ledger.chain import Activity, Block, BlockEvidence, BlockId, ChainEvent, ChainStatus, Log, Receipt
+from terang.ledger.clique import EMPTY_UNCLES_HASH, Header, seal_header
 from terang.ledger.committer import Committer
 from terang.ledger.contract import LogHead, contract_runtime, decode_anchor_call, encode_head_query
-from terang.ledger.evm import decode_transaction
+from terang.ledger.evidence import encode_receipt
+from terang.ledger.evm import bloom_of, decode_transaction, ordered_root
 from terang.ledger.merkle import verify_consistency
 from terang.ledger.signing_state import SigningState
 from terang.log_writer import LogWriter
@@ -48,13 +50,15 @@ from terang.values.quantity import QUANTITIES
 from terang.values.reading import CLOCK_SYNCED, CLOCK_UNKNOWN, Event, Lost, Readings, TimeFix
 from terang.values.signing import KeyPair, sign_statement
 
-__all__ = ["FakeDevice", "MemoryChain", "MiniPlatform", "Values", "audit_directory", "moment"]
+__all__ = ["MEMORY_SIGNER", "FakeDevice", "MemoryChain", "MiniPlatform", "Values", "audit_directory", "moment"]
 
 Values = tuple[int, ...]
 """One moment's six quantities in the order of `quantity.QUANTITIES`."""
 
 _ANCHORED = keccak(text="Anchored(bytes32,uint64,uint64,bytes32)")
 _CONTRACT = b"\xc0" * 20
+MEMORY_SIGNER = PrivateKey(b"\x05" * 32)
+"""Who seals the blocks of a MemoryChain."""
 _CODES = tuple(quantity.code for quantity in QUANTITIES)
 
 
@@ -149,6 +153,7 @@ class MemoryChain:
     chain_id = 20_260
     base_fee = 1_000_000_000
     contract = _CONTRACT
+    signer = MEMORY_SIGNER.public_key.to_canonical_address()
 
     def __init__(self, *, at_once: bool = True) -> None:
         self.at_once = at_once
@@ -156,7 +161,10 @@ class MemoryChain:
         self._waiting: dict[bytes, bytes] = {}
         self._sealed: dict[bytes, _Sealed] = {}
         self._nonces: dict[bytes, int] = {}
-        self._blocks = [self._block_of(0, bytes(32), ())]
+        self._headers: list[Header] = []
+        self._receipts: list[tuple[bytes, ...]] = []
+        self._blocks: list[Block] = []
+        self._append((), [])
 
     def submit(self, raw: bytes) -> bytes:
         """See Chain."""
@@ -176,13 +184,14 @@ class MemoryChain:
         """One block with all that waits; None where nothing does."""
         if not self._waiting:
             return None
-        hashes = tuple(self._waiting)
-        block = self._block_of(len(self._blocks), self._blocks[-1].hash, hashes)
-        for index, (tx_hash, raw) in enumerate(self._waiting.items()):
-            transaction = decode_transaction(raw, self.chain_id)
+        done = [(tx_hash, decode_transaction(raw, self.chain_id)) for tx_hash, raw in self._waiting.items()]
+        logs = [
+            self._execute(bytes(tx.data)) if bytes(tx.to) == self.contract else None for _, tx in done
+        ]
+        block = self._append(tuple(tx_hash for tx_hash, _ in done), logs)
+        for index, ((tx_hash, transaction), log) in enumerate(zip(done, logs, strict=True)):
             sender = bytes(transaction.sender)
             self._nonces[sender] = self._nonces.get(sender, 0) + 1
-            log = self._execute(bytes(transaction.data)) if bytes(transaction.to) == self.contract else None
             receipt = Receipt(
                 tx_hash=tx_hash,
                 block_number=block.number,
@@ -194,7 +203,6 @@ class MemoryChain:
                 logs=() if log is None else (log,),
             )
             self._sealed[tx_hash] = _Sealed(receipt, bytes(transaction.data))
-        self._blocks.append(block)
         self._waiting.clear()
         return block
 
@@ -273,16 +281,60 @@ class MemoryChain:
         data = encode(["uint64", "uint64", "bytes32"], [call.old_size, call.new_size, call.root])
         return Log(address=self.contract, topics=(_ANCHORED, call.site), data=bytes(data))
 
-    def _block_of(self, number: int, parent: bytes, hashes: tuple[bytes, ...]) -> Block:
-        return Block(
-            number=number,
-            hash=keccak(number.to_bytes(8, "big") + parent + b"".join(hashes)),
-            parent_hash=parent,
-            timestamp_ms=1_763_600_000_000 + number * 1000,
-            signer=b"\x05" * 20,
-            size_bytes=500,
-            tx_hashes=hashes,
+    def evidence(self, number: int) -> BlockEvidence | None:
+        """See Chain."""
+        if not 0 <= number < len(self._headers):
+            return None
+        return BlockEvidence(header=self._headers[number].encode(), receipts=self._receipts[number])
+
+    def _append(self, hashes: tuple[bytes, ...], logs: list[Log | None]) -> Block:
+        """The next block: a real header over these receipts, sealed under Clique; the first one names the signer."""
+        number = len(self._headers)
+        receipts = tuple(
+            encode_receipt(
+                kind=2,
+                succeeded=log is not None,
+                gas=21_000 * (at + 1),
+                bloom=bloom_of([] if log is None else [log]),
+                logs=[] if log is None else [log],
+            )
+            for at, log in enumerate(logs)
         )
+        header = seal_header(
+            Header(
+                parent_hash=self._headers[-1].hash if number else bytes(32),
+                uncles_hash=EMPTY_UNCLES_HASH,
+                coinbase=bytes(20),
+                state_root=bytes(32),
+                transactions_root=keccak(b"".join(hashes)),
+                receipts_root=ordered_root(receipts),
+                bloom=bloom_of([log for log in logs if log is not None]),
+                difficulty=2,
+                number=number,
+                gas_limit=120_000_000,
+                gas_used=21_000 * len(logs),
+                timestamp_s=1_763_600_000 + number,
+                extra_data=bytes(32) + (b"" if number else self.signer) + bytes(65),
+                mix_hash=bytes(32),
+                nonce=bytes(8),
+                base_fee=self.base_fee,
+            ),
+            MEMORY_SIGNER,
+        )
+        self._headers.append(header)
+        self._receipts.append(receipts)
+        self._blocks.append(
+            Block(
+                number=number,
+                hash=header.hash,
+                parent_hash=header.parent_hash,
+                timestamp_ms=header.timestamp_s * 1000,
+                signer=self.signer,
+                size_bytes=500,
+                tx_hashes=hashes,
+            )
+        )
+        return self._blocks[-1]
 
 
 class MiniPlatform:

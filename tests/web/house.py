@@ -313,13 +313,13 @@ class House:
             block_hash=None,
         )
 
-    def proof(self, position: int) -> Proof | None:
+    def proof(self, position: int, index: int = 0, since: int | None = None) -> Proof | None:
         record = self.record(position)
         if record is None:
             return None
         payload, signature = envelope.split(record.data)
         return Proof(
-            document={"format": "terang-proof-1", "position": position, "record": record.data.hex()},
+            document={"format": "terang-proof-2", "position": position, "index": index, "since": since},
             signed=is_signed_by(bytes.fromhex(record.public_key), payload, signature),
             logged=True,
             anchored=record.block_number is not None,

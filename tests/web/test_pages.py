@@ -222,11 +222,11 @@ def test_the_proof_page_waits_and_says_when_it_breaks(owner, house, monkeypatch)
     broken = replace(
         house.proof(12_002), signed=False, logged=False, anchored=False, problem="the signature is another's"
     )
-    monkeypatch.setattr(house, "proof", lambda _: broken)
+    monkeypatch.setattr(house, "proof", lambda *_: broken)
     text = owner.get("/proof/12002/3").text
     assert len(re.findall(r'<li class="tick broken">', text)) == 3
     assert "the signature is another&#39;s" in text
-    monkeypatch.setattr(house, "proof", lambda _: None)
+    monkeypatch.setattr(house, "proof", lambda *_: None)
     text = owner.get("/proof/12002/3").text
     assert len(re.findall(r'<li class="tick waiting">', text)) == 3
     assert owner.get("/proof/12002/proof.json").status_code == 404

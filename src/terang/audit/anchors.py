@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 from terang.audit.findings import Findings, Progress
 from terang.ledger import batch
+from terang.ledger.chain import ChainReader
 from terang.ledger.checkpoint import Checkpoint, open_checkpoint
 from terang.ledger.contract import LogHead, decode_anchor_call, decode_anchored, decode_head, encode_head_query
 from terang.ledger.merkle import Nodes, consistency_proof, root_hash
-from terang.ledger.proof import ChainReader
 from terang.ledger.tiles import TILE_LEVELS
 from terang.store.log_reader import LogReader, StoredBatch
 from terang.store.reader import StoreReader

@@ -12,9 +12,9 @@ from terang.audit.findings import Findings, Progress
 from terang.audit.records import check_records
 from terang.audit.rooms import check_rooms
 from terang.kit import Kit
+from terang.ledger.chain import ChainReader
 from terang.ledger.contract import LogHead
 from terang.ledger.merkle import leaf_nodes
-from terang.ledger.proof import ChainReader
 from terang.store.log_reader import LogReader
 from terang.store.reader import StoreReader
 from terang.values.errors import StoreError

@@ -4,7 +4,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
 
-__all__ = ["Activity", "Block", "BlockId", "Chain", "ChainEvent", "ChainStatus", "Log", "Receipt"]
+__all__ = [
+    "Activity",
+    "Block",
+    "BlockEvidence",
+    "BlockId",
+    "Chain",
+    "ChainEvent",
+    "ChainReader",
+    "ChainStatus",
+    "Log",
+    "Receipt",
+]
 
 BlockId = int | Literal["latest"]
 
@@ -55,6 +66,14 @@ class ChainEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BlockEvidence:
+    """A block's header in RLP, and its receipts in their encoded form, in order."""
+
+    header: bytes
+    receipts: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
     """One sealed block; `timestamp_ms` has whole seconds only, as the chain has; `size_bytes` is its RLP form.
 
@@ -82,6 +101,30 @@ class ChainStatus:
 
     activity: Activity
     reason: str = ""
+
+
+class ChainReader(Protocol):
+    """What whoever only reads asks of a chain; each as in `Chain`."""
+
+    def receipt(self, tx_hash: bytes) -> Receipt | None:
+        """What became of a transaction."""
+        ...
+
+    def transaction(self, tx_hash: bytes) -> bytes | None:
+        """The calldata of a sealed transaction."""
+        ...
+
+    def call(self, to: bytes, data: bytes) -> bytes:
+        """What a contract answers now."""
+        ...
+
+    def block(self, block_id: BlockId) -> Block | None:
+        """The block of this number, or the newest."""
+        ...
+
+    def evidence(self, number: int) -> BlockEvidence | None:
+        """The header and the receipts of a block."""
+        ...
 
 
 class Chain(Protocol):
@@ -123,6 +166,10 @@ class Chain(Protocol):
 
     def events(self, address: bytes, topics: tuple[bytes, ...], begin: int, end: int) -> list[ChainEvent]:
         """What the contract left in blocks [begin, end) whose first topics are these, in the order of the chain."""
+        ...
+
+    def evidence(self, number: int) -> BlockEvidence | None:
+        """The header and the receipts of this block, as a proof needs them; None where there is no such block."""
         ...
 
     def code(self, address: bytes) -> bytes:

@@ -2,20 +2,20 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import rlp
 from eth.constants import CREATE_CONTRACT_ADDRESS
 from eth_utils.crypto import keccak
 
-from terang.ledger.chain import Block, BlockId, ChainEvent, Log, Receipt
+from terang.ledger.chain import Block, BlockEvidence, BlockId, ChainEvent, Receipt
 from terang.ledger.chain_store import ChainStore, StoredBlock
 from terang.ledger.clique import Header, check_header, check_seal, signer_of
+from terang.ledger.evidence import decode_receipt
 from terang.ledger.evm import Evm, base_fee_after, bloom_of, decode_transaction, ordered_root
 from terang.ledger.genesis import Genesis
 from terang.values.errors import ChainCorrupt, ChainError
 
-__all__ = ["ChainView", "decode_receipt", "read_genesis"]
+__all__ = ["ChainView", "read_genesis"]
 
 
 def read_genesis(directory: Path) -> Genesis | None:
@@ -26,16 +26,6 @@ def read_genesis(directory: Path) -> Genesis | None:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise ChainError(f"cannot read {directory / 'genesis.json'}: {error}") from error
-
-
-def decode_receipt(raw: bytes) -> tuple[bool, int, tuple[Log, ...]]:
-    """Success, gas used in the block up to and with this transaction, and logs of an encoded receipt (EIP-2718)."""
-    status, gas, _, logs = rlp.decode(raw if raw[0] >= 0xC0 else raw[1:])  # noqa: PLR2004
-    return status == b"\x01", int.from_bytes(gas, "big"), tuple(_log(item) for item in logs)
-
-
-def _log(item: Any) -> Log:
-    return Log(address=item[0], topics=tuple(item[1]), data=item[2])
 
 
 class ChainView:
@@ -163,6 +153,11 @@ class ChainView:
                         where = (keccak(stored.transactions[index]), number, stored.hash, index)
                         found.append(ChainEvent(log, *where))
         return found
+
+    def evidence(self, number: int) -> BlockEvidence | None:
+        """See Chain."""
+        stored = self._store.block(number)
+        return None if stored is None else BlockEvidence(header=stored.header.encode(), receipts=stored.receipts)
 
     def code(self, address: bytes) -> bytes:
         """See Chain."""

@@ -15,7 +15,7 @@ from nacl.exceptions import BadSignatureError
 from terang.values.errors import ProofError
 from terang.values.signing import KeyPair
 
-__all__ = ["Checkpoint", "open_checkpoint", "origin_of", "sign_checkpoint"]
+__all__ = ["Checkpoint", "open_checkpoint", "origin_of", "read_head", "sign_checkpoint"]
 
 _ED25519 = b"\x01"
 _DASH = "\u2014 "
@@ -44,6 +44,18 @@ def sign_checkpoint(key: KeyPair, checkpoint: Checkpoint) -> str:
     body = checkpoint.body()
     signature = _key_hash(checkpoint.origin, key.public) + key.sign(body.encode())
     return f"{body}\n{_DASH}{checkpoint.origin} {base64.b64encode(signature).decode()}\n"
+
+
+def read_head(text: str) -> tuple[int, bytes]:
+    """(size, root) of a checkpoint that somebody has kept; its signature is not asked for: they know whence it came."""
+    lines = text.replace("\r\n", "\n").split("\n")
+    try:
+        size, root = int(lines[1]), base64.b64decode(lines[2], validate=True)
+    except (IndexError, ValueError, binascii.Error) as error:
+        raise ProofError("this is no checkpoint: its second line is a size, its third a root") from error
+    if size < 1 or len(root) != 32:
+        raise ProofError("this is no checkpoint: its second line is a size, its third a root")
+    return size, root
 
 
 def open_checkpoint(note: str, public_key: bytes) -> Checkpoint:

@@ -11,7 +11,7 @@ import rlp
 from eth_keys.datatypes import PrivateKey
 from eth_utils.crypto import keccak
 
-from terang.ledger.chain import Activity, Block, BlockId, ChainEvent, ChainStatus, Receipt
+from terang.ledger.chain import Activity, Block, BlockEvidence, BlockId, ChainEvent, ChainStatus, Receipt
 from terang.ledger.chain_store import ChainStore, StoredBlock
 from terang.ledger.chain_view import ChainView, read_genesis
 from terang.ledger.clique import (
@@ -168,6 +168,11 @@ class EmbeddedChain(ChainView):
         """See Chain."""
         with self.mutex:
             return super().events(address, topics, begin, end)
+
+    def evidence(self, number: int) -> BlockEvidence | None:
+        """See Chain."""
+        with self.mutex:
+            return super().evidence(number)
 
     def code(self, address: bytes) -> bytes:
         """See Chain."""

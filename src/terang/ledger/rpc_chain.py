@@ -21,8 +21,10 @@ from web3.exceptions import (
 from web3.middleware import ExtraDataToPOAMiddleware
 from web3.types import RPCEndpoint
 
-from terang.ledger.chain import Activity, Block, BlockId, ChainEvent, ChainStatus, Log, Receipt
+from terang.ledger.chain import Activity, Block, BlockEvidence, BlockId, ChainEvent, ChainStatus, Log, Receipt
 from terang.ledger.clique import EMPTY_UNCLES_HASH, Header, signer_of
+from terang.ledger.evidence import encode_receipt
+from terang.ledger.evm import ordered_root
 from terang.ledger.ipc_provider import UnixSocketProvider
 from terang.values.errors import ChainCorrupt, ChainError, ChainRefused, ChainUnreachable
 
@@ -47,9 +49,7 @@ class RpcChain:
         self._session = requests.Session()
         self._provider: HTTPProvider | UnixSocketProvider
         if self._where.startswith(("http://", "https://")):
-            self._provider = HTTPProvider(
-                self._where, request_kwargs={"timeout": timeout_s}, session=self._session
-            )
+            self._provider = HTTPProvider(self._where, request_kwargs={"timeout": timeout_s}, session=self._session)
         else:
             self._provider = UnixSocketProvider(self._where, timeout_s=timeout_s)
         self._web3 = Web3(self._provider)
@@ -151,6 +151,22 @@ class RpcChain:
             found += [_event(log) for log in logs]
         return found
 
+    def evidence(self, number: int) -> BlockEvidence | None:
+        """See Chain; ChainCorrupt where the node's header or receipts do not give the hashes that it names."""
+        try:
+            found: Mapping[str, Any] = self._ask(lambda: self._web3.eth.get_block(number))
+        except _Absent:
+            return None
+        header = _header(found)
+        asked = [self._web3_receipt(bytes(tx_hash)) for tx_hash in found["transactions"]]
+        receipts = tuple(_encoded(receipt) for receipt in asked)
+        if header.hash != bytes(found["hash"]) or ordered_root(receipts) != header.receipts_root:
+            raise ChainCorrupt(f"block {number} of {self._where} has no header or receipts that a proof can carry")
+        return BlockEvidence(header=header.encode(), receipts=receipts)
+
+    def _web3_receipt(self, tx_hash: bytes) -> Mapping[str, Any]:
+        return self._ask(lambda: self._web3.eth.get_transaction_receipt(HexBytes(tx_hash)))
+
     def code(self, address: bytes) -> bytes:
         """See Chain."""
         return bytes(self._ask(lambda: self._web3.eth.get_code(_address(address))))
@@ -227,12 +243,34 @@ def _message(error: Web3RPCError) -> str:
     return str(error.message or error)
 
 
+def _encoded(receipt: Mapping[str, Any]) -> bytes:
+    return encode_receipt(
+        kind=int(receipt["type"]),
+        succeeded=receipt["status"] == 1,
+        gas=receipt["cumulativeGasUsed"],
+        bloom=bytes(receipt["logsBloom"]),
+        logs=[_log(log) for log in receipt["logs"]],
+    )
+
+
 def _signer(block: Mapping[str, Any]) -> bytes:
     """Who sealed it: recovered, where the header hashes to the block's hash as a Clique header does; else its miner."""
     miner = bytes.fromhex(block["miner"][2:])
     if "baseFeePerGas" not in block or block["number"] == 0:
         return miner
-    header = Header(
+    header = _header(block)
+    if header.hash != bytes(block["hash"]):
+        return miner
+    try:
+        return signer_of(header)
+    except ChainCorrupt:
+        return miner
+
+
+def _header(block: Mapping[str, Any]) -> Header:
+    """The header as a London block has it."""
+    miner = bytes.fromhex(block["miner"][2:])
+    return Header(
         parent_hash=bytes(block["parentHash"]),
         uncles_hash=bytes(block.get("sha3Uncles", EMPTY_UNCLES_HASH)),
         coinbase=miner,
@@ -250,9 +288,3 @@ def _signer(block: Mapping[str, Any]) -> bytes:
         nonce=bytes(block["nonce"]),
         base_fee=block["baseFeePerGas"],
     )
-    if header.hash != bytes(block["hash"]):
-        return miner
-    try:
-        return signer_of(header)
-    except ChainCorrupt:
-        return miner

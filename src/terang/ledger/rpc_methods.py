@@ -13,9 +13,10 @@ from eth_utils.address import to_checksum_address
 
 from terang.ledger.chain import ChainStatus
 from terang.ledger.chain_store import StoredBlock
-from terang.ledger.chain_view import ChainView, decode_receipt
+from terang.ledger.chain_view import ChainView
 from terang.ledger.clique import Header, signer_of
 from terang.ledger.embedded import EmbeddedChain
+from terang.ledger.evidence import decode_receipt
 from terang.ledger.evm import CallReverted, base_fee_after
 from terang.ledger.rpc_shapes import (
     BadParams,

@@ -8,8 +8,9 @@ from eth_utils.crypto import keccak
 
 from terang.ledger.chain import Log
 from terang.ledger.chain_store import StoredBlock
-from terang.ledger.chain_view import ChainView, decode_receipt
+from terang.ledger.chain_view import ChainView
 from terang.ledger.clique import Header
+from terang.ledger.evidence import decode_receipt
 from terang.ledger.evm import Transaction, bloom_of, decode_transaction
 
 __all__ = ["BadParams", "bytes_of", "hex_of", "log_json", "number_of_hex", "raw_block_json", "receipt_json", "tx_json"]

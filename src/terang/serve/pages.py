@@ -3,23 +3,25 @@
 from typing import Any
 
 from terang.ledger.batch import Item, decode
+from terang.ledger.chain import ChainReader
 from terang.ledger.contract import decode_anchor_call
 from terang.ledger.proof import (
-    AnchorClaim,
-    ChainReader,
+    AnchorPlace,
+    Bound,
     Subject,
     build_proof,
-    check_anchor,
+    check_on_chain,
     check_proof,
     check_signature,
 )
 from terang.reader import Proof, RecordDetail
-from terang.store.log_reader import LogReader
+from terang.store.log_reader import LogReader, StoredBatch
 from terang.store.reader import StoreReader
 from terang.store.schema import STATES
+from terang.values.act import open_act
 from terang.values.clock import Clock
 from terang.values.envelope import ATTESTED_BY, split, split_payload
-from terang.values.errors import ChainError, CodecError, ProofError, StoreError
+from terang.values.errors import ChainError, CodecError, ProofError, StoreError, TerangError
 from terang.values.reading import READINGS, read_readings
 from terang.values.record import ENVELOPE, KINDS
 
@@ -35,6 +37,7 @@ class Pages(StoreReader):
         self._chain = chain
         # whoever reads one record of a batch reads the next one too; one assignment, so that threads may race
         self._read_last: tuple[int, list[Item]] = (-1, [])
+        self._known_acts: list[Bound] = []
 
     def record(self, position: int) -> RecordDetail | None:
         """The record at this position of the log."""
@@ -91,22 +94,35 @@ class Pages(StoreReader):
             begin, items = self._read_last = (batch.old_size, decode(decode_anchor_call(calldata).data))
         return items[position - begin].data
 
-    def proof(self, position: int) -> Proof | None:
-        """The proof of a record; None where there is no such record or no checkpoint covers it yet."""
+    def proof(self, position: int, index: int = 0, since: int | None = None) -> Proof | None:
+        """The proof of a record and of the reading at `index` of it; None where there is none, or no checkpoint covers
+        it yet. With `since` it also shows that the log extends the head of that size.
+        """
         record = self.record(position)
         batch = self._log.batch_of(position)
         if record is None or batch is None:
             return None
         kind = next(kind for kind, word in KINDS.items() if word == record.kind)
         subject = Subject(position, kind, record.data, bytes.fromhex(record.public_key))
-        document = build_proof(
-            subject,
-            self._log,
-            checkpoint=batch.checkpoint,
-            checkpoint_key=bytes.fromhex(self.setting("checkpoint_key")),
-            anchor=self._claim(position),
-        )
-        found = self._check(document)
+        problem = None
+        try:
+            anchor = self._anchor(batch)
+        except (ChainError, ProofError) as error:
+            anchor, problem = None, error
+        given: dict[str, Any] = {
+            "checkpoint": batch.checkpoint,
+            "checkpoint_key": bytes.fromhex(self.setting("checkpoint_key")),
+            "platform_key": bytes.fromhex(self.setting("platform_key")),
+            "index": index,
+            "bindings": self._bindings(record) if kind == ENVELOPE else [],
+            "since": since,
+        }
+        try:
+            document = build_proof(subject, self._log, anchor=anchor, **given)
+        except (ChainError, ProofError) as error:
+            problem = error
+            document = build_proof(subject, self._log, anchor=None, **given)
+        found = self._check(document, problem)
         return Proof(
             document=document,
             checkpoint=batch.checkpoint,
@@ -115,7 +131,7 @@ class Pages(StoreReader):
             **found,
         )
 
-    def _check(self, document: dict[str, Any]) -> dict[str, Any]:
+    def _check(self, document: dict[str, Any], problem: TerangError | None) -> dict[str, Any]:
         """What the code behind `terang verify` finds, step by step."""
         found: dict[str, Any] = {"signed": False, "logged": False, "anchored": False, "size": None}
         try:
@@ -123,27 +139,50 @@ class Pages(StoreReader):
             found["signed"] = True
             checked = check_proof(document)
             found |= {"logged": True, "size": checked.checkpoint.size}
-            if checked.anchor is not None and self._chain is not None:
-                check_anchor(checked, self._chain)
+            if checked.block_number is not None and self._chain is not None:
+                check_on_chain(checked, self._chain)
                 found["anchored"] = True
         except ProofError as error:
             found["problem"] = str(error)
         except ChainError as error:
-            found |= {"unasked": True, "problem": f"the chain could not be asked just now: {error}"}
+            problem = error
+        if isinstance(problem, ChainError):
+            found |= {"unasked": True, "problem": f"the chain could not be asked just now: {problem}"}
+        elif problem is not None:
+            found["problem"] = str(problem)
         return found
 
-    def _claim(self, position: int) -> AnchorClaim | None:
-        batch = self._log.batch_of(position)
-        if batch is None or batch.block_hash is None or batch.block_number is None or batch.transaction_hash is None:
+    def _anchor(self, batch: StoredBatch) -> tuple[AnchorPlace, ChainReader] | None:
+        if batch.block_number is None or batch.transaction_index is None or self._chain is None:
             return None
-        ledger = self.ledger()
-        return AnchorClaim(
-            ledger.chain_id or 0,
-            ledger.contract or "",
-            batch.transaction_hash.hex(),
-            batch.block_number,
-            batch.block_hash.hex(),
-        )
+        contract, site = bytes.fromhex(self.setting("contract")), bytes.fromhex(self.setting("site_id"))
+        return AnchorPlace(contract, site, batch.block_number, batch.transaction_index), self._chain
+
+    def _bindings(self, record: RecordDetail) -> list[tuple[int, bytes]]:
+        """The acts that tie the record's device to its meter's room, and to the tenancy of that time."""
+        acts, key_id, at_ms = self._acts(), bytes.fromhex(record.device or ""), record.from_ms
+        meter = split_payload(split(record.data)[0])[0][5]
+        adopted = [bound for bound in acts if bound.act.name == "adopt_device" and bound.act.values[0] == key_id]
+        placings = [bound for bound in acts if bound.act.name == "place_meter"]
+        placings = [bound for bound in placings if bound.act.values[:2] == (key_id, meter)]
+        placed = [bound for bound in placings if bound.act.at_ms <= at_ms] or placings[:1]
+        found = [*adopted[-1:], *placed[-1:]]
+        if placed:
+            tenancy = _tenancy_at(acts, placed[-1].act.values[2], at_ms)
+            wanted = None if tenancy is None else (key_id, meter, placed[-1].act.values[2], tenancy.act.values[0])
+            same = [bound for bound in acts if bound.act.name == "confirm_binding" and bound.act.values == wanted]
+            found += [*([tenancy] if tenancy else []), *same[-1:]]
+        return [(bound.position, self.data_of(bound.position)) for bound in found]
+
+    def _acts(self) -> list[Bound]:
+        """Every act of the log, in its order; read once, and what is new each time."""
+        known, key = self._known_acts, bytes.fromhex(self.setting("platform_key"))
+        since = known[-1].position if known else -1
+        rows = self.rows("SELECT position FROM record WHERE kind = 2 AND position > ? ORDER BY position", (since,))
+        if rows:
+            known = [*known, *(Bound(at, open_act(key, self.data_of(at))) for (at,) in rows)]
+            self._known_acts = known
+        return known
 
     def _room_at(self, meter_id: int | None, at_ms: int) -> int | None:
         for room_id, refs in self._placed().items():
@@ -151,6 +190,16 @@ class Pages(StoreReader):
                 if ref.id == meter_id and ref.from_ms <= at_ms and (ref.to_ms is None or at_ms < ref.to_ms):
                     return room_id
         return None
+
+
+def _tenancy_at(acts: list[Bound], room: object, at_ms: int) -> Bound | None:
+    """The beginning of the tenancy of this room at that time."""
+    begun = [bound for bound in acts if bound.act.name == "start_tenancy" and bound.act.values[1] == room]
+    for bound in reversed(begun):
+        ends = [b.act.at_ms for b in acts if b.act.name == "end_tenancy" and b.act.values[0] == bound.act.values[0]]
+        if int(bound.act.values[3]) <= at_ms and not any(end <= at_ms for end in ends):
+            return bound
+    return None
 
 
 def _span(data: bytes, received_ms: int) -> tuple[int, int, str]:

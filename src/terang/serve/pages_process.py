@@ -5,7 +5,7 @@ import os
 from functools import partial
 
 from terang.kits_installed import load_pages
-from terang.ledger.chain import Receipt
+from terang.ledger.chain import Block, BlockEvidence, BlockId, Receipt
 from terang.ledger.rpc_chain import RpcChain
 from terang.serve.child import REFUSED, end_with_parent, speak_as
 from terang.serve.pages import Pages
@@ -73,3 +73,11 @@ class _LateChain:
     def call(self, to: bytes, data: bytes) -> bytes:
         """See Chain."""
         return self._now().call(to, data)
+
+    def block(self, block_id: BlockId) -> Block | None:
+        """See Chain."""
+        return self._now().block(block_id)
+
+    def evidence(self, number: int) -> BlockEvidence | None:
+        """See Chain."""
+        return self._now().evidence(number)

@@ -257,8 +257,14 @@ class StoreWriter:
         )
 
     def release(self, begin: int, end: int) -> None:
-        """Let go of the bytes of the batch of records [begin, end), which were read back from the chain just now."""
-        self._db.execute("DELETE FROM held WHERE position >= ? AND position < ?", (begin, end))
+        """Let go of the bytes of the batch of records [begin, end), which were read back from the chain just now; the
+        few that the platform stated stay, because every proof needs some of them.
+        """
+        self._db.execute(
+            "DELETE FROM held WHERE position >= ? AND position < ?"
+            " AND position NOT IN (SELECT position FROM record WHERE kind = 2 AND position >= ? AND position < ?)",
+            (begin, end, begin, end),
+        )
         self._db.execute("DELETE FROM batch_held WHERE old_size=?", (begin,))
 
     def put_site(self, values: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ from terang.reader import Proof, RecordDetail
 from terang.values.command import Watch
 from terang.values.errors import CoreError
 from terang.web.access import NUMBER_MAX, may_see_record, needs_person, visitor_of
-from terang.web.parts import Asked, Parts, Wired
+from terang.web.parts import Asked, MaybeNumber, Number, Parts, Wired
 from terang.web.render import render
 from terang.web.statement import read_statement
 
@@ -61,7 +61,7 @@ def _page(request: Asked, parts: Parts, position: int, index: int) -> Response[s
     statement = read_statement(record.kind, record.data, index)
     if statement is None:
         raise NotFoundException
-    proof = parts.source.proof(position)
+    proof = parts.source.proof(position, index)
     room = parts.source.room(record.room_id) if record.room_id is not None else None
     page = render(
         parts,
@@ -79,14 +79,16 @@ def _page(request: Asked, parts: Parts, position: int, index: int) -> Response[s
 
 
 @get("/proof/{position:int}/proof.json", include_in_schema=False, guards=[needs_person], sync_to_thread=True)
-def proof_file(request: Asked, parts: Wired, position: FromPath[int]) -> Response[bytes]:
-    """The document that `terang verify` checks, as a file."""
+def proof_file(
+    request: Asked, parts: Wired, position: FromPath[int], index: Number = 0, since: MaybeNumber = None
+) -> Response[bytes]:
+    """The document that `terang verify` checks, as a file; `since` is the size of a head that somebody has kept."""
     record_for(parts, request, position)
-    proof = parts.source.proof(position)
+    proof = parts.source.proof(position, index, since or None)
     if proof is None:
         raise NotFoundException
     return Response(
-        json.dumps(proof.document, indent=2).encode(),
+        (json.dumps(proof.document, sort_keys=True, separators=(",", ":")) + "\n").encode(),
         media_type=MediaType.JSON,
         headers={"Content-Disposition": f'attachment; filename="terang-proof-{position}.json"'},
     )

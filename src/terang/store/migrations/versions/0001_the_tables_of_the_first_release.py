@@ -202,6 +202,7 @@ def upgrade() -> None:
     with op.batch_alter_table('record', schema=None) as batch_op:
         batch_op.create_index('record_identity', ['epoch_id', 'sequence', 'variant'], unique=True)
         batch_op.create_index('record_refused', ['meter_id', 'position'], unique=False, sqlite_where=sa.text('state != 0'))
+        batch_op.create_index('record_act', ['position'], unique=False, sqlite_where=sa.text('kind = 2'))
 
     op.create_table('lost',
     sa.Column('position', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
