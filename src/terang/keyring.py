@@ -11,7 +11,7 @@ from typing import NamedTuple
 from terang.values.errors import SettingError
 from terang.values.signing import KeyPair
 
-__all__ = ["Keyring", "load_keyring"]
+__all__ = ["Keyring", "load_keyring", "load_seed"]
 
 _SIZE = 32
 
@@ -31,14 +31,15 @@ def load_keyring(directory: Path) -> Keyring:
     """The secrets in this directory, made where they are missing; SettingError where one cannot be read."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     return Keyring(
-        KeyPair(_load(directory / "platform.key")),
-        KeyPair(_load(directory / "checkpoint.key")),
-        _load(directory / "site.id"),
-        _load(directory / "broker.key").hex(),
+        KeyPair(load_seed(directory / "platform.key")),
+        KeyPair(load_seed(directory / "checkpoint.key")),
+        load_seed(directory / "site.id"),
+        load_seed(directory / "broker.key").hex(),
     )
 
 
-def _load(path: Path) -> bytes:
+def load_seed(path: Path) -> bytes:
+    """The 32 secret bytes in this file, made where it is missing; SettingError where it cannot be read."""
     try:
         if not path.exists():
             _make(path)

@@ -13,6 +13,7 @@ __all__ = [
     "DeviceRow",
     "Gap",
     "HourRow",
+    "KeptHead",
     "Latest",
     "LedgerState",
     "Loss",
@@ -30,6 +31,7 @@ __all__ = [
     "Tenancy",
     "Used",
     "User",
+    "Witnessed",
 ]
 
 _HOUR_MS = 3_600_000
@@ -249,7 +251,7 @@ class LedgerState:
     """Log and chain as they stand. Hashes and addresses are hex; `signer` is the block signer's address.
 
     `bytes_today` is what batches and blocks added since local midnight, None if it is not counted; `paused` says in
-    one sentence why anchoring waits, None when it does not.
+    one sentence why anchoring waits, None when it does not. `words` are the newest head's twelve words.
     """
 
     size: int
@@ -263,6 +265,27 @@ class LedgerState:
     head_number: int | None
     head_hash: str | None
     paused: str | None
+    words: tuple[str, ...] = ()
+    witnessed: "Witnessed | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witnessed:
+    """A witness elsewhere has co-signed the log's head of `size` records at `time_ms`, after the one before."""
+
+    name: str
+    size: int
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptHead:
+    """What comparing a head that somebody has kept found: `word` is same, other (another history), ahead (the log is
+    shorter than it was) or unreadable; `size` of the head where it could be read.
+    """
+
+    word: str
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -427,6 +450,10 @@ class Source(Protocol):
 
     def devices(self) -> list[DeviceRow]:
         """Every device ever adopted."""
+        ...
+
+    def compare_head(self, text: str) -> KeptHead:
+        """Whether the log is still one history with this head: a checkpoint, or its size and twelve words."""
         ...
 
     def proof(self, position: int, index: int = 0, since: int | None = None) -> Proof | None:

@@ -32,6 +32,7 @@ HELP = {
     "chain": "embedded, or the JSON-RPC URL or IPC path of a node",
     "chain_period_s": "the least time between two blocks of the embedded chain",
     "confirmations": "how many blocks a node's chain must have on top of an anchor before it counts (embedded: 0)",
+    "witness": "who co-signs the log's head: a URL and a key, as `terang witness` prints them; empty for nobody",
     "anchor_s": "how often new records are brought onto the chain",
     "keep_envelopes_days": "how long signed bytes stay in the store after they stand on the chain",
 }
@@ -56,6 +57,7 @@ class Settings:
     chain: str = "embedded"
     chain_period_s: int = 1
     confirmations: int = 1
+    witness: str = ""
     anchor_s: int = 60
     keep_envelopes_days: int = 7
 

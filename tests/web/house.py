@@ -20,6 +20,7 @@ from terang.reader import (
     DeviceRow,
     Gap,
     HourRow,
+    KeptHead,
     Latest,
     LedgerState,
     Loss,
@@ -36,6 +37,7 @@ from terang.reader import (
     Tenancy,
     Used,
     User,
+    Witnessed,
 )
 from terang.values import envelope, quantity
 from terang.values.clock import Clock, SystemClock
@@ -65,6 +67,8 @@ STEP_MS = 10_000
 PASSWORDS = {"sari": "melati kuning 7", "budi": "kopi tubruk 9", "wati": "hujan sore 4"}
 HASHES = {name: hash_password(password) for name, password in PASSWORDS.items()}
 SILENT_METER, NEVER_METER, ODD_METER = 4, 5, 6
+
+WORDS = ("spray", "damp", "observe", "jeans", "light", "image", "vocal", "kind", "fish", "omit", "only", "oak")
 
 
 class House:
@@ -359,7 +363,13 @@ class House:
             head_number=20_155,
             head_hash=block_hash(20_155),
             paused=None,
+            words=WORDS,
+            witnessed=Witnessed(name="rt05/witness", size=12_936, time_ms=self.start_ms - 90_000),
         )
+
+    def compare_head(self, text: str) -> KeptHead:
+        size = text.split(maxsplit=1)[0]
+        return KeptHead(word="same", size=int(size)) if size.isdigit() else KeptHead(word="unreadable")
 
     def delivered(self, from_ms: int, to_ms: int) -> list[Delivered]:
         return [Delivered(meter_id=meter, stored=8_640, lost=7 if meter == 2 else 0) for meter in (1, 2, 3, 4, 6)]

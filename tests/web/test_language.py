@@ -38,8 +38,8 @@ FAMILIES = (
         "proof.anchored.",
         "proof.attested.",
     ),
-    *("proof.clock.", "proof.kind.", "proof.logged.", "proof.mark.", "proof.signed.", "quantity.", "refused.kind."),
-    *("refused.reason.", "state.", "step.reason."),
+    *("ledger.kept.", "proof.clock.", "proof.kind.", "proof.logged.", "proof.mark.", "proof.signed.", "quantity."),
+    *("refused.kind.", "refused.reason.", "state.", "step.reason."),
 )
 
 

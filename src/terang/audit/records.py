@@ -128,7 +128,8 @@ def check_records(
         platform_key=bytes.fromhex(store.setting("platform_key")),
     )
     size = store.rows("SELECT coalesce(max(position), -1) + 1 FROM record")[0][0]
-    anchored_size = store.rows("SELECT coalesce(max(new_size), 0) FROM batch WHERE block_hash IS NOT NULL")[0][0]
+    said = store.rows("SELECT coalesce(max(new_size), 0) FROM batch WHERE block_hash IS NOT NULL")[0][0]
+    anchored_size = said if isinstance(said, int) else 0  # else a finding of the batches
     leaves: list[bytes] = []
     for row in _rows(store):
         if row[0] - len(leaves) > _CHUNK:

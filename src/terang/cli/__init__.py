@@ -23,6 +23,7 @@ COMMANDS = {
     "audit": "audit",
     "backup": "backup",
     "restore": "backup",
+    "witness": "witness",
     "chain": "chain",
     "bench": "bench",
 }

@@ -25,6 +25,7 @@ from terang.ledger.signing_state import SigningState
 from terang.ledger.tiles import TiledNodes
 from terang.serve.child import REFUSED, end_with_parent, spare_the_collector, speak_as
 from terang.serve.wire import Call, LedgerDoor, LedgerKeys
+from terang.serve.witnessed import WitnessClient
 from terang.settings import Settings
 from terang.store.log_reader import LogReader, StoredBatch
 from terang.values.clock import Clock, SystemClock
@@ -40,6 +41,7 @@ _LAST_TURN_MS = 8_000
 _HURRY_S = 60
 _RETRY_S = 1.0
 _RELEASE_EVERY_S = 60
+_WITNESS_EVERY_S = 60
 _CLOSE_S = 10.0
 _CONTRACT_WAIT_S = 60
 
@@ -86,7 +88,8 @@ class _Ledger:
         self._hints = hints
         self._source = LogReader(settings.store_path)
         self._status: dict[str, str] = {}
-        self._released_ms = -(10**9)
+        self._released_ms = self._witnessed_ms = -(10**9)
+        self._witness = WitnessClient(settings.witness, self._source) if settings.witness else None
         settings.keys_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._committer = Committer(load_or_create_key(settings.keys_dir / "committer.key"))
         self._node: Node | None = None
@@ -163,6 +166,7 @@ class _Ledger:
                 anchorer.send()
                 again_ms = self._clock.monotonic_ms() + _RESEND_MS
         self._say(self._look())
+        self._ask_witness()
         self._release_old()
 
     def _look(self) -> dict[str, str]:
@@ -246,6 +250,18 @@ class _Ledger:
             if self._hints.stopped:
                 raise ChainError("stopped before the chain took the first transaction")
         raise ChainError(f"no block took transaction 0x{keccak(raw).hex()} within {_CONTRACT_WAIT_S} s")
+
+    def _ask_witness(self) -> None:
+        """Have the newest head co-signed, once a minute at most; what comes of it changes nothing for readings."""
+        now_ms = self._clock.monotonic_ms()
+        newest = self._source.newest_batch()
+        if self._witness is None or newest is None or now_ms - self._witnessed_ms < _WITNESS_EVERY_S * 1000:
+            return
+        self._witnessed_ms = now_ms
+        try:
+            self._door.save_status(self._witness.ask(newest.new_size, newest.checkpoint))
+        except LedgerError as error:
+            _log.warning("%s", error)
 
     def _release_old(self) -> None:
         """Let go of signed bytes that the chain has held for long enough, after reading them back from it."""

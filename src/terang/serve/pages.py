@@ -1,10 +1,14 @@
 """What the pages read: the store, and proofs, which need the chain for what the store has let go of."""
 
+import json
+from dataclasses import replace
 from typing import Any
 
 from terang.ledger.batch import Item, decode
 from terang.ledger.chain import ChainReader
+from terang.ledger.checkpoint import read_head
 from terang.ledger.contract import decode_anchor_call
+from terang.ledger.merkle import root_hash
 from terang.ledger.proof import (
     AnchorPlace,
     Bound,
@@ -14,7 +18,9 @@ from terang.ledger.proof import (
     check_proof,
     check_signature,
 )
-from terang.reader import Proof, RecordDetail
+from terang.ledger.tiles import TiledNodes
+from terang.ledger.words import WORDS, head_words
+from terang.reader import KeptHead, LedgerState, Proof, RecordDetail, Witnessed
 from terang.store.log_reader import LogReader, StoredBatch
 from terang.store.reader import StoreReader
 from terang.store.schema import STATES
@@ -130,6 +136,29 @@ class Pages(StoreReader):
             block_hash=batch.block_hash.hex() if batch.block_hash else None,
             **found,
         )
+
+    def ledger(self) -> LedgerState:
+        """Log and chain as they stand, with the words of the newest head and what a witness has said."""
+        state, newest = super().ledger(), self._log.newest_batch()
+        told = json.loads(self.setting("witnessed", "null"))
+        return replace(
+            state,
+            words=head_words(newest.new_size, newest.root) if newest else (),
+            witnessed=Witnessed(name=told["witness"], size=told["size"], time_ms=told["time_ms"]) if told else None,
+        )
+
+    def compare_head(self, text: str) -> KeptHead:
+        """Whether the log is still one history with this head: a checkpoint, or its size and twelve words."""
+        size_text, *words = text.split() or [""]
+        try:
+            size, root = read_head(text) if len(words) != WORDS else (int(size_text), None)
+        except (ProofError, ValueError):
+            return KeptHead(word="unreadable")
+        if not 0 < size <= self._log.cut_size():
+            return KeptHead(word="ahead", size=size)
+        ours = root_hash(TiledNodes(self._log), size)
+        is_same = tuple(word.lower() for word in words) == head_words(size, ours) if root is None else root == ours
+        return KeptHead(word="same" if is_same else "other", size=size)
 
     def _check(self, document: dict[str, Any], problem: TerangError | None) -> dict[str, Any]:
         """What the code behind `terang verify` finds, step by step."""

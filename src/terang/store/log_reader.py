@@ -117,6 +117,11 @@ class LogReader:
         """All batches from the one that begins at `begin` on."""
         return self._batches(" WHERE b.old_size >= ? ORDER BY b.old_size", begin)
 
+    def newest_batch(self) -> StoredBatch | None:
+        """The batch that was cut last."""
+        found = self._batches(" ORDER BY b.old_size DESC LIMIT 1")
+        return found[0] if found else None
+
     def releasable(self, before_ms: int) -> list[StoredBatch]:
         """Up to 100 batches that were anchored before this time and whose bytes the store still has."""
         held = " WHERE b.old_size IN (SELECT old_size FROM batch_held) AND b.anchored_ms < ?"
