@@ -52,7 +52,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "replay": ("values",),
     "simulated": ("values", "edge", "kits", "serve"),
     "demo": (*BELOW_ASSEMBLY, "serve", "app"),
-    "bench": (*BELOW_ASSEMBLY, "serve", "app", "demo"),
+    "bench": (*BELOW_ASSEMBLY, "serve", "app", "demo", "audit", "restore"),
     "cli": (*BELOW_ASSEMBLY, "serve", "app", "audit", "replay", "restore", "backup", "demo", "bench"),
     "__main__": ("cli",),
 }

@@ -6,6 +6,7 @@ import pytest
 
 from terang.bench.growth import bench_growth
 from terang.bench.ingest import measure
+from terang.bench.ledger import bench_ledger
 from terang.bench.table import Line, render
 
 
@@ -15,6 +16,13 @@ def test_growth_says_what_a_year_takes() -> None:
     assert lines[-1].bar == 6.0
     assert lines[-1].ratio is not None
     assert 1.0 < lines[-1].ratio < 20.0
+
+
+def test_the_ledger_s_bench_measures_every_way() -> None:
+    """A short run has a figure for each way, and what it restores and audits agrees with itself."""
+    lines = bench_ledger(lambda _: None, scale=0.01)
+    assert sum(line.bar is not None for line in lines) >= 5
+    assert all(line.ratio is None or line.ratio > 0 for line in lines)
 
 
 @pytest.mark.broker

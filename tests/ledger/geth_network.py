@@ -8,8 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from terang.cli.chain import write_network
-from terang.ledger.network import NetworkPlan
+from terang.ledger.network import NetworkPlan, write_network
 from terang.ledger.rpc_chain import RpcChain
 from terang.values.errors import ChainError
 

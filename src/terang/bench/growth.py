@@ -7,30 +7,18 @@ let go of after they were read back from the chain. Two points on the way give t
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from terang.bench.load import BenchDevice, make_envelopes
+from terang.bench.load import make_envelopes
+from terang.bench.still_house import StillHouse, open_still_house
 from terang.bench.table import Line
-from terang.kits_installed import load_kits
 from terang.ledger.anchoring import Anchorer
-from terang.ledger.chain import Receipt
-from terang.ledger.committer import Committer
-from terang.ledger.embedded import EmbeddedChain
-from terang.ledger.genesis import Genesis
-from terang.ledger.keyfile import load_or_create_key
-from terang.ledger.signing_state import SigningState
 from terang.log_writer import LogWriter
-from terang.pipeline import Incoming, Pipeline
+from terang.pipeline import Incoming
 from terang.serve.ledger import read_back
 from terang.settings import Settings
-from terang.store.log_reader import LogReader
-from terang.store.writer import StoreWriter
-from terang.values.clock import FakeClock
-from terang.values.command import AdoptDevice, Ask, Done
 from terang.values.errors import BatchUnfaithful, TerangError
-from terang.values.signing import KeyPair
 
 __all__ = ["bench_growth"]
 
@@ -50,33 +38,11 @@ class _Disk(NamedTuple):
     chain: int
 
 
-@dataclass(slots=True)
-class _House:
-    """One platform in one thread, on a clock that is told the time."""
-
-    clock: FakeClock
-    writer: StoreWriter
-    pipeline: Pipeline
-    log: LogReader
-    chain: EmbeddedChain
-    devices: list[BenchDevice]
-
-    def included(self, raw: bytes) -> Receipt:
-        """What became of a transaction that is sealed now."""
-        transaction = self.chain.submit(raw)
-        self.clock.advance(1000)
-        self.chain.seal()
-        receipt = self.chain.receipt(transaction)
-        if receipt is None or not receipt.succeeded:
-            raise TerangError("the bench's chain did not take a transaction")
-        return receipt
-
-
 def bench_growth(say: _Say, *, minutes: int) -> list[Line]:
     """Measure over so many simulated minutes, at least 120."""
     minutes = max(minutes, 120)
     with tempfile.TemporaryDirectory(prefix="terang-bench-") as name:
-        house, anchorer = _open(Path(name))
+        house, anchorer = open_still_house(Path(name), rooms=_ROOMS)
         middle = _Disk(0, 0, 0)
         for minute in range(minutes):
             _live_a_minute(house, anchorer)
@@ -111,53 +77,7 @@ def _lines(middle: _Disk, end: _Disk, held: float, minutes: int) -> list[Line]:
     ]
 
 
-def _open(directory: Path) -> tuple[_House, Anchorer]:
-    clock = FakeClock()
-    writer = StoreWriter(directory / "store.sqlite")
-    key = KeyPair.generate()
-    pipeline = Pipeline(writer=writer, kits=load_kits(), key=key, clock=clock)
-    devices = []
-    for number in range(_ROOMS):
-        pair = KeyPair.generate()
-        command = AdoptDevice(public_key=pair.public.hex(), name=f"room {number}")
-        if not isinstance(pipeline.execute(Ask(by="cli", command=command)), Done):
-            raise TerangError("the bench could not adopt a device")
-        devices.append(BenchDevice(pair, "", number.to_bytes(8, "big")))
-    signer = load_or_create_key(directory / "signer.key")
-    committer = Committer(load_or_create_key(directory / "committer.key"))
-    genesis = Genesis.for_site(
-        chain_id=1337,
-        timestamp_s=clock.now_ms() // 1000,
-        signer=signer.public_key.to_canonical_address(),
-        committer=committer.address,
-    )
-    chain = EmbeddedChain.open(directory / "chain", clock=clock, genesis=genesis, signer_key=signer)
-    log = LogReader(directory / "store.sqlite")
-    house = _House(clock, writer, pipeline, log, chain, devices)
-    contract = house.included(committer.deploy(chain_id=chain.chain_id, nonce=0, base_fee=chain.base_fee))
-    if contract.contract_address is None:
-        raise TerangError("the bench could not deploy the contract")
-    site = bytes(31) + b"\x01"
-    house.included(
-        committer.register(
-            site, contract=contract.contract_address, chain_id=chain.chain_id, nonce=1, base_fee=chain.base_fee
-        )
-    )
-    signing = SigningState(directory / "signing-state", key, "terang/bench")
-    anchorer = Anchorer(
-        source=log,
-        target=LogWriter(pipeline),
-        chain=chain,
-        committer=committer,
-        contract=contract.contract_address,
-        site=site,
-        signing=signing,
-        clock=clock,
-    )
-    return house, anchorer
-
-
-def _live_a_minute(house: _House, anchorer: Anchorer) -> None:
+def _live_a_minute(house: StillHouse, anchorer: Anchorer) -> None:
     begin_ms = house.clock.now_ms()
     envelopes = [make_envelopes(device, 60 // _RECORD_S, 1, begin_ms, _RECORD_S * 1000) for device in house.devices]
     for moment in zip(*envelopes, strict=True):
@@ -176,14 +96,14 @@ def _live_a_minute(house: _House, anchorer: Anchorer) -> None:
         LogWriter(house.pipeline).release(old.old_size, old.new_size)
 
 
-def _held_bytes(house: _House) -> float:
+def _held_bytes(house: StillHouse) -> float:
     """Bytes a minute that signed envelopes, batches and transactions take in the store while it holds them."""
     row = house.writer.rows("SELECT sum(length(data)) FROM held")[0][0] or 0
     batches = house.writer.rows("SELECT sum(length(data) + length(raw_transaction)), count(*) FROM batch_held")[0]
     return float((row + (batches[0] or 0)) / max(1, batches[1]))
 
 
-def _measure(directory: Path, house: _House, minute: int) -> _Disk:
+def _measure(directory: Path, house: StillHouse, minute: int) -> _Disk:
     house.writer.checkpoint()
     files = [path for path in (directory / "chain").rglob("*") if path.is_file()]
     # a journal is written over and over and does not grow with time

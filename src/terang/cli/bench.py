@@ -1,11 +1,13 @@
 """`terang bench`: measurements against bare components in the same run."""
 
 import sys
+from pathlib import Path
 
 import click
 
 from terang.bench.growth import bench_growth
 from terang.bench.ingest import bench_ingest
+from terang.bench.ledger import bench_ledger
 from terang.bench.table import Line, render
 from terang.cli.options import as_json, json_option
 
@@ -27,7 +29,22 @@ def bench() -> None:
 @json_option
 def ingest(scale: float, *, as_json_text: bool) -> None:
     """Readings a second and milliseconds to commit and block, through mosquitto."""
-    _print("ingest", bench_ingest(lambda text: click.echo(f"  {text} ...", err=True), scale=scale), as_json_text)
+    _print("ingest", bench_ingest(_say, scale=scale), as_json_text)
+
+
+@bench.command("ledger")
+@click.option(
+    "--scale", type=click.FloatRange(0.01, 100), default=1.0, show_default=True, help="Shorter or longer runs."
+)
+@click.option(
+    "--geth",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="geth 1.13.15, for networks of one and three signers; scripts/geth.sh builds it and prints its path.",
+)
+@json_option
+def ledger(scale: float, geth: Path | None, *, as_json_text: bool) -> None:
+    """Readings a second, seconds and bytes through the chain: one transaction a reading, batches, roots; restore."""
+    _print("ledger", bench_ledger(_say, scale=scale, geth=geth), as_json_text)
 
 
 @bench.command("growth")
@@ -41,7 +58,7 @@ def ingest(scale: float, *, as_json_text: bool) -> None:
 @json_option
 def growth(minutes: int, *, as_json_text: bool) -> None:
     """Disk of store and chain for six rooms and a year, with the defaults of a house."""
-    _print("growth", bench_growth(lambda text: click.echo(f"  {text} ...", err=True), minutes=minutes), as_json_text)
+    _print("growth", bench_growth(_say, minutes=minutes), as_json_text)
 
 
 def _print(name: str, lines: list[Line], as_json_text: bool) -> None:
@@ -50,3 +67,7 @@ def _print(name: str, lines: list[Line], as_json_text: bool) -> None:
     else:
         click.echo(render(f"terang bench {name}", lines))
     sys.exit(1 if any(line.reached is False for line in lines) else 0)
+
+
+def _say(text: str) -> None:
+    click.echo(f"  {text} ...", err=True)

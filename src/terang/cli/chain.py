@@ -1,6 +1,5 @@
 """`terang chain`: the embedded chain as a file for others, and networks on engines that exist."""
 
-import os
 import secrets
 from pathlib import Path
 
@@ -10,12 +9,12 @@ from terang.cli.options import data_option, existing
 from terang.ledger.chain_view import ChainView
 from terang.ledger.embedded import write_blocks
 from terang.ledger.keyfile import load_or_create_key
-from terang.ledger.network import ENGINES, File, NetworkPlan, network_files
+from terang.ledger.network import ENGINES, NetworkPlan, write_network
 from terang.settings import load_settings
 from terang.values.clock import SystemClock
 from terang.values.errors import UsageError
 
-__all__ = ["chain", "write_network"]
+__all__ = ["chain"]
 
 _ADDRESS_DIGITS = 40
 
@@ -94,14 +93,6 @@ def network(
     click.echo(f"a network of {signers} ({engine}) is in {out}; {out / 'README.md'} says how to start it")
 
 
-def write_network(out: Path, plan: NetworkPlan) -> None:
-    """Write the files of a network into a directory that must not exist yet; UsageError where it does."""
-    if out.exists():
-        raise UsageError(f"{out} exists already, and may hold keys; choose another directory")
-    for name, file in network_files(plan).items():
-        _write(out / name, file)
-
-
 def _address(text: str) -> bytes:
     digits = text.removeprefix("0x")
     try:
@@ -111,10 +102,3 @@ def _address(text: str) -> bytes:
     if len(digits) != _ADDRESS_DIGITS or not value:
         raise UsageError(f"--fund {text}: an address has 40 hex digits; `terang chain address` prints one")
     return value
-
-
-def _write(path: Path, file: File) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    mode = 0o700 if file.is_program else 0o600 if file.is_secret else 0o644
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as target:
-        target.write(file.text)

@@ -1,12 +1,14 @@
 """The files of a network that several houses run together, on an engine that exists: geth (Clique) or Besu (QBFT).
 
-Pure but for the keys, which are drawn here: a plan in, file texts out. Nothing is started; each node has a script.
+A plan in, file texts out, with keys that are drawn here. Nothing is started; each node has a script.
 """
 
 import json
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import rlp
@@ -15,9 +17,9 @@ from eth_keys.datatypes import PrivateKey
 
 from terang.ledger.clique import ADDRESS_BYTES, VANITY_BYTES
 from terang.ledger.genesis import FORKS, FUNDS_WEI, GAS_LIMIT, INITIAL_BASE_FEE, Genesis
-from terang.values.errors import SettingError
+from terang.values.errors import SettingError, UsageError
 
-__all__ = ["ENGINES", "File", "NetworkPlan", "network_files", "qbft_extra_data"]
+__all__ = ["ENGINES", "File", "NetworkPlan", "network_files", "qbft_extra_data", "write_network"]
 
 ENGINES: Final = ("geth", "besu")
 _BESU_LEAST: Final = 4  # QBFT goes on without a third of its validators: fewer than four tolerate no failure
@@ -237,3 +239,18 @@ A platform uses the network with `chain = "http://127.0.0.1:PORT"` in its terang
 The account with which it anchors must have funds: `terang chain address` prints it, and `terang chain network --fund`
 gives it some in the genesis.
 """
+
+
+def write_network(out: Path, plan: NetworkPlan) -> None:
+    """Write the files of a network into a directory that must not exist yet; UsageError where it does."""
+    if out.exists():
+        raise UsageError(f"{out} exists already, and may hold keys; choose another directory")
+    for name, file in network_files(plan).items():
+        _write(out / name, file)
+
+
+def _write(path: Path, file: File) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    mode = 0o700 if file.is_program else 0o600 if file.is_secret else 0o644
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as target:
+        target.write(file.text)
