@@ -128,7 +128,7 @@ def _batched(directory: Path, envelopes: int) -> tuple[float, float, list[Line]]
     """Readings a second from stored to anchored, with their data and as roots only; then restore and audit."""
     directory.mkdir()
     house, anchorer = open_still_house(directory, rooms=6)
-    fill(house, envelopes, 60)
+    _fill(house, envelopes, 60)
     readings = envelopes * 60
     begun, blocks = time.perf_counter(), 0
     anchorer.cut()
@@ -149,7 +149,7 @@ def _batched(directory: Path, envelopes: int) -> tuple[float, float, list[Line]]
     return batched, roots, lines
 
 
-def fill(house: StillHouse, envelopes: int, per: int) -> None:
+def _fill(house: StillHouse, envelopes: int, per: int) -> None:
     """So many envelopes, accepted and stored."""
     share = max(1, envelopes // len(house.devices))
     made = [make_envelopes(device, share, per, house.clock.now_ms()) for device in house.devices]
@@ -249,7 +249,7 @@ def _geth(directory: Path, geth: Path, signers: int, envelopes: int) -> list[Lin
     """One transaction a reading, and batches, through a network of so many signers on this machine."""
     directory.mkdir()
     house, _ = open_still_house(directory / "house", rooms=6)
-    fill(house, envelopes, 60)
+    _fill(house, envelopes, 60)
     address = house.committer.public_key.to_canonical_address()
     with _network(directory / "network", geth, signers, address) as chain:
         committer = Committer(house.committer)
@@ -286,7 +286,7 @@ def _geth(directory: Path, geth: Path, signers: int, envelopes: int) -> list[Lin
 
 def _one_anchor(house: StillHouse, anchorer: Anchorer) -> float:
     """Seconds from a stored reading to its confirmed anchor."""
-    fill(house, 6, 1)
+    _fill(house, 6, 1)
     begun = time.perf_counter()
     anchorer.cut()
     anchorer.send()

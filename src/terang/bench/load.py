@@ -197,10 +197,10 @@ def _pace(lines: list[_Line], rate: float) -> Published:
         due = begun + number / rate
         while (now := time.monotonic()) < due:
             time.sleep(min(0.001, due - now))
+        times.append(time.monotonic())
         line.sock.setblocking(True)
         line.sock.sendall(line.packets[i])
         line.sock.setblocking(False)
-        times.append(time.monotonic())
         if i % 50 == 0:
             _read_acks(line)
     return Published(begun, time.monotonic(), times)
