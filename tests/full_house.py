@@ -4,6 +4,7 @@ from terang.testing import FakeDevice, moment
 from terang.values.command import (
     AddRoom,
     AddUser,
+    ConfirmBinding,
     DecideStep,
     EndTenancy,
     PlaceMeter,
@@ -31,6 +32,7 @@ def fill(platform, n, *, per=60):
     platform.order(StartTenancy(room="Kamar 1", user="budi"))
     platform.order(EndTenancy(room="Kamar 1"))
     platform.order(StartTenancy(room="Kamar 2", user="budi"))
+    platform.order(ConfirmBinding(device=one.id.hex(), address=1), by="budi")
     platform.clock.set_now_ms(BEGIN + 40 * 24 * HOUR + n * 1000)
     platform.order(RevokeDevice(device=gone.id.hex(), reason="stolen"))
     odd = [

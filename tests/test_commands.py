@@ -2,6 +2,7 @@
 
 import pytest
 
+from terang.serve.pages import Pages
 from terang.store.schema import metadata
 from terang.testing import FakeDevice, MiniPlatform
 from terang.values.act import open_act
@@ -12,6 +13,7 @@ from terang.values.command import (
     AdoptDevice,
     Ask,
     Command,
+    ConfirmBinding,
     DecideStep,
     Done,
     EndTenancy,
@@ -88,6 +90,9 @@ REFUSED = [
     PlaceMeter(device=DEVICE, address=-1, room="Kamar 1"),
     PlaceMeter(device=DEVICE, address=1 << 70, room="Kamar 1"),
     PlaceMeter(device=DEVICE, address=1, room="Kamar 1", kit="door"),
+    ConfirmBinding(device=DEVICE, address=1),
+    ConfirmBinding(device="00" * 16, address=1),
+    ConfirmBinding(device="hello", address=1 << 70),
     DecideStep(step=1, counted_mwh=5),
     DecideStep(step=1 << 80, counted_mwh=5),
     AckNotice(notice=1),
@@ -132,6 +137,37 @@ def test_people_rooms_and_tenancies(platform):
         ("start_tenancy", 0, (2, 1, 2, NOW + 9000)),
     ]
     assert not any(b"budi" in record.data or b"Kamar" in record.data for record in platform.log.records(0, 99))
+
+
+def test_only_who_lives_there_confirms_the_meter(platform):
+    """Each tenant for the own room and the meter that is there now; the word ends with the tenancy."""
+
+    def confirm(by):
+        return platform.pipeline.execute(Ask(by=by, command=ConfirmBinding(device=DEVICE, address=1)))
+
+    def confirmed():
+        pages = Pages(platform.log, platform.chain, platform.clock)
+        return [meter.confirmed_ms for room in pages.rooms() for meter in room.meters]
+
+    platform.order(PlaceMeter(device=DEVICE, address=1, room="Kamar 1"))
+    platform.order(StartTenancy(room="Kamar 1", user="budi"), by="ibu")
+    assert isinstance(confirm("ibu"), Refused)
+    assert isinstance(confirm(""), Refused)
+    assert confirmed() == [None]
+    platform.clock.advance(1000)
+    assert isinstance(confirm("budi"), Done)
+    assert [(act.person, act.values) for act in acts(platform) if act.name == "confirm_binding"] == [
+        (2, (bytes.fromhex(DEVICE), 1, 1, 1))
+    ]
+    assert confirmed() == [NOW + 1000]
+    platform.order(EndTenancy(room="Kamar 1"), by="ibu")
+    assert confirmed() == [None]
+    assert isinstance(confirm("budi"), Refused)
+    platform.order(StartTenancy(room="Kamar 1", user="budi"), by="ibu")
+    assert confirmed() == [None]
+    platform.order(AddRoom(name="Kamar 2"))
+    platform.order(PlaceMeter(device=DEVICE, address=1, room="Kamar 2"))
+    assert isinstance(confirm("budi"), Refused)
 
 
 def test_devices_and_meters(platform):

@@ -34,6 +34,7 @@ SAME = {
     "room": "*",
     "tenancy": "*",
     "placement": "*",
+    "confirmation": "*",
     "device": "*",
     "tile": "*",
     "batch": "old_size, new_size, root, bytes, transaction_hash, block_number, block_hash, transaction_index",

@@ -85,9 +85,7 @@ def _add_room(taking: _Taking, room: int) -> None:
 
 
 def _start_tenancy(taking: _Taking, tenancy: int, room: int, user: int, from_ms: int) -> None:
-    taking.execute(
-        "INSERT INTO tenancy(id, room_id, user_id, from_ms) VALUES(?,?,?,?)", tenancy, room, user, from_ms
-    )
+    taking.execute("INSERT INTO tenancy(id, room_id, user_id, from_ms) VALUES(?,?,?,?)", tenancy, room, user, from_ms)
 
 
 def _end_tenancy(taking: _Taking, tenancy: int, _room_id: int) -> None:
@@ -120,6 +118,13 @@ def _place_meter(taking: _Taking, key_id: bytes, address: int, room_id: int, kit
     )
 
 
+def _confirm_binding(taking: _Taking, key_id: bytes, address: int, _room: int, tenancy: int) -> None:
+    taking.execute(
+        "INSERT OR REPLACE INTO confirmation(tenancy_id, meter_id, at_ms) VALUES(?,?,?)",
+        *(tenancy, _meter(taking, key_id, address).id, taking.act.at_ms),
+    )
+
+
 def _decide_step(
     taking: _Taking, key_id: bytes, address: int, from_ms: int, to_ms: int, provisional: int, reason: str, counted: int
 ) -> None:
@@ -149,5 +154,6 @@ _EFFECTS: dict[str, Callable[..., None]] = {
     "adopt_device": _adopt_device,
     "revoke_device": _revoke_device,
     "place_meter": _place_meter,
+    "confirm_binding": _confirm_binding,
     "decide_step": _decide_step,
 }

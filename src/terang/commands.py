@@ -57,9 +57,7 @@ class _Desk:
         return record_act(self.world, self.group, self.key, act, Unsaid(**unsaid))
 
 
-def carry_out(
-    ask: c.Ask, world: World, group: Group, key: KeyPair, now_ms: int, kits: Collection[str]
-) -> c.Done:
+def carry_out(ask: c.Ask, world: World, group: Group, key: KeyPair, now_ms: int, kits: Collection[str]) -> c.Done:
     """Do what is asked; UsageError, and nothing done, where it cannot be. `kits` are the names of those installed."""
     try:
         rows = world.writer.rows("SELECT id FROM user WHERE name=?", (ask.by,))
@@ -147,6 +145,21 @@ def _adopt_device(desk: _Desk, command: c.AdoptDevice) -> dict[str, str]:
     return {"device": key_id.hex(), "password": password, "platform_key": desk.key.public.hex()}
 
 
+def _confirm_binding(desk: _Desk, command: c.ConfirmBinding) -> dict[str, str]:
+    device = _device(desk, command.device)
+    found = desk.writer.rows(
+        "SELECT t.id, t.room_id FROM placement p JOIN meter m ON m.id = p.meter_id JOIN tenancy t"
+        " ON t.room_id = p.room_id WHERE m.device_id=? AND m.address=? AND p.to_ms IS NULL AND t.to_ms IS NULL"
+        " AND t.user_id=?",
+        (device.id, command.address, desk.person),
+    )
+    if not found:
+        raise UsageError("only who lives in a room can confirm the meter that measures it now")
+    tenancy, room = found[0]
+    desk.act("confirm_binding", device.key_id, command.address, room, tenancy)
+    return {"tenancy": str(tenancy)}
+
+
 def _new_login(desk: _Desk, command: c.NewLogin) -> dict[str, str]:
     device = _device(desk, command.device)
     if device.revoked:
@@ -198,9 +211,7 @@ def _decide_step(desk: _Desk, command: c.DecideStep) -> dict[str, str]:
 
 def _ack_notice(desk: _Desk, command: c.AckNotice) -> dict[str, str]:
     desk.one("SELECT 1 FROM notice WHERE id=?", command.notice, otherwise=f"there is no notice {command.notice}")
-    desk.writer.execute(
-        "UPDATE notice SET seen_ms=? WHERE id=? AND seen_ms IS NULL", (desk.now_ms, command.notice)
-    )
+    desk.writer.execute("UPDATE notice SET seen_ms=? WHERE id=? AND seen_ms IS NULL", (desk.now_ms, command.notice))
     return {}
 
 
@@ -247,6 +258,7 @@ _HANDLERS: dict[type, Callable[[_Desk, Any], dict[str, str]]] = {
     c.StartTenancy: _start_tenancy,
     c.EndTenancy: _end_tenancy,
     c.AdoptDevice: _adopt_device,
+    c.ConfirmBinding: _confirm_binding,
     c.NewLogin: _new_login,
     c.RevokeDevice: _revoke_device,
     c.PlaceMeter: _place_meter,

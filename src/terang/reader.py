@@ -65,6 +65,7 @@ class MeterRef:
 
     It measured this room from `from_ms` (0: from the beginning) up to but not including `to_ms` (None: it still does).
     Of its past everything else is another room's. The hour in which a meter moves stays with the room that it left.
+    `confirmed_ms` is when who lives there now compared the code on its box; None while they have not.
     """
 
     id: int
@@ -73,6 +74,7 @@ class MeterRef:
     kit: str
     from_ms: int = 0
     to_ms: int | None = None
+    confirmed_ms: int | None = None
 
     def within(self, from_ms: int, to_ms: int) -> tuple[int, int]:
         """The part of the span in which it measured this room; an empty one has its end before its beginning."""

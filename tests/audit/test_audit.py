@@ -61,6 +61,7 @@ ROWS = {
     "room": ("id = 2", "id", "room"),
     "tenancy": ("id = 1", "id room_id user_id from_ms to_ms", "tenancy"),
     "placement": ("id = 1", "meter_id room_id from_ms to_ms", "placement"),
+    "confirmation": ("meter_id = 1", "tenancy_id meter_id at_ms", "confirmation"),
     "reading": ("position = 40", "meter_id first_ms position last_ms count attested_by regular body", "reading"),
     "undated": ("1", "epoch_id position meter_id uptime_ms utc_ms attested_by body", "reading undated"),
     "hour": (
@@ -175,6 +176,7 @@ INSERTED = {
     "room": "INSERT INTO room VALUES(9, 'attic')",
     "tenancy": "INSERT INTO tenancy VALUES(9, 1, 2, 5, NULL)",
     "placement": "INSERT INTO placement VALUES(9, 1, 1, 5, NULL)",
+    "confirmation": "INSERT INTO confirmation VALUES(1, 1, 5)",
     "record": "INSERT INTO record SELECT (SELECT max(position)+1 FROM record), kind, leaf, received_ms, epoch_id,"
     " 99999, variant, meter_id, state, reason FROM record WHERE position=40",
     "reading": "INSERT INTO reading SELECT meter_id, first_ms+1, position, last_ms+1, count, attested_by, regular, body"

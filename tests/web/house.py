@@ -46,6 +46,7 @@ from terang.values.command import (
     Anchored,
     Ask,
     Command,
+    ConfirmBinding,
     DecideStep,
     Done,
     Listen,
@@ -106,6 +107,7 @@ class House:
             for id_, (age_ms, topic, values, seen_ms) in enumerate(told, start=1)
         }
         self._records: dict[int, RecordDetail] = {}
+        self.confirmed: dict[int, int] = {}  # address of a meter -> when its tenant compared the code
 
     def site(self) -> Site:
         return Site(name="Kos Melati", time_zone="Asia/Jakarta", language="id", site_id="5a" * 16)
@@ -131,7 +133,15 @@ class House:
                 id=number,
                 name=f"Kamar {number}",
                 tenancy=tenants.get(number),
-                meters=(MeterRef(id=number, device=self.device, address=number, kit="meter"),),
+                meters=(
+                    MeterRef(
+                        id=number,
+                        device=self.device,
+                        address=number,
+                        kit="meter",
+                        confirmed_ms=self.confirmed.get(number),
+                    ),
+                ),
             )
             for number in range(1, 7)
         ]
@@ -502,6 +512,8 @@ class Core:
             self.house.step_rows[row.id] = replace(
                 row, counted_mwh=command.counted_mwh, decided_by=by, decided_ms=now_ms
             )
+        if isinstance(command, ConfirmBinding):
+            self.house.confirmed[command.address] = now_ms
         if isinstance(command, AckNotice):
             seen = self.house.notice_rows[command.notice]
             self.house.notice_rows[seen.id] = replace(seen, seen_ms=now_ms)

@@ -9,6 +9,8 @@ from litestar import Litestar
 from litestar.routes import HTTPRoute
 
 from terang.kits_installed import load_pages
+from terang.values.command import ConfirmBinding, Refused
+from terang.values.fingerprint import device_code
 from terang.web.access import may_see_record
 
 OPEN = {"/login", "/health", "/schema", "/schema/openapi.json", "/schema/{path}", "/static/{file_path}"}
@@ -91,6 +93,33 @@ def test_a_tenant_cannot_do_what_owners_do(tenant, house, csrf):
     assert (
         tenant.post(f"/devices/{house.device}/revoke", data={"reason": "x", "sure": "yes", **token}).status_code == 404
     )
+
+
+def test_only_who_lives_there_confirms_the_meter(tenant, owner, house, core, csrf):
+    """The card shows the code; a tenant says once that the box bears it; for anybody else that form is not there."""
+    code = device_code(bytes.fromhex(house.device))
+    page = tenant.get("/rooms/3").text
+    assert code in page
+    assert "/rooms/3/confirm" in page
+    assert "/rooms/3/confirm" not in owner.get("/rooms/3").text
+    assert "belum mencocokkannya" in owner.get("/rooms/3").text
+    for visitor, room, meter in ((owner, 3, 3), (tenant, 1, 1), (tenant, 3, 1), (tenant, 3, "x"), (tenant, 3, "")):
+        form = {"meter": meter, "_csrf_token": csrf(visitor)}
+        assert visitor.post(f"/rooms/{room}/confirm", data=form).status_code == 404
+    assert tenant.post("/rooms/3/confirm", data={"meter": 3}).status_code == 403
+    core.answer = Refused(reason="the meter has moved")
+    answer = tenant.post("/rooms/3/confirm", data={"meter": 3, "_csrf_token": csrf(tenant)})
+    assert answer.status_code == 409
+    assert "the meter has moved" in answer.text
+    core.answer = None
+    answer = tenant.post("/rooms/3/confirm", data={"meter": 3, "_csrf_token": csrf(tenant)})
+    assert answer.status_code == 200
+    assert "Kata Anda tercatat." in answer.text
+    assert "Penghuni sudah mencocokkannya" in answer.text
+    assert "/rooms/3/confirm" not in answer.text
+    asked = ConfirmBinding(device=house.device, address=3)
+    assert [(ask.by, ask.command) for ask in core.asked] == [("budi", asked)] * 2
+    assert "Penghuni sudah mencocokkannya" in owner.get("/rooms/3").text
 
 
 def test_another_rooms_meter_is_not_read_through_ones_own(tenant):

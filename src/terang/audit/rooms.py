@@ -20,6 +20,7 @@ class StatedRooms:
     users: dict[Any, _Row] = field(default_factory=dict)  # number -> role
     rooms: dict[Any, _Row] = field(default_factory=dict)
     tenancies: dict[Any, _Row] = field(default_factory=dict)  # number -> room, user, from, to
+    confirmations: dict[Any, _Row] = field(default_factory=dict)  # (tenancy, device, address) -> when
     placements: list[_Row] = field(default_factory=list)  # device, address, room, from, to; in the order of the log
 
     def take(self, act: Act) -> None:
@@ -48,6 +49,11 @@ def _end_tenancy(stated: StatedRooms, act: Act) -> None:
     stated.tenancies[tenancy] = (*stated.tenancies[tenancy][:3], act.at_ms)
 
 
+def _confirm_binding(stated: StatedRooms, act: Act) -> None:
+    key_id, address, _room, tenancy = act.values
+    stated.confirmations[tenancy, key_id, address] = (act.at_ms,)
+
+
 def _place_meter(stated: StatedRooms, act: Act) -> None:
     key_id, address, room, _kit = act.values
     for at, row in enumerate(stated.placements):
@@ -62,6 +68,7 @@ _TAKE: dict[str, Callable[[StatedRooms, Act], None]] = {
     "start_tenancy": _start_tenancy,
     "end_tenancy": _end_tenancy,
     "place_meter": _place_meter,
+    "confirm_binding": _confirm_binding,
 }
 
 
@@ -71,6 +78,11 @@ def check_rooms(store: StoreReader, stated: StatedRooms, findings: Findings) -> 
     _compare("room", stated.rooms, store.rows("SELECT id FROM room"), findings)
     tenancies = store.rows("SELECT id, room_id, user_id, from_ms, to_ms FROM tenancy")
     _compare("tenancy", stated.tenancies, tenancies, findings)
+    confirmed = store.rows(
+        "SELECT c.tenancy_id, d.key_id, m.address, c.at_ms FROM confirmation c LEFT JOIN meter m ON m.id = c.meter_id"
+        " LEFT JOIN device d ON d.id = m.device_id"
+    )
+    _compare("confirmation", stated.confirmations, [(row[:3], row[3]) for row in confirmed], findings)
     placed = store.rows(
         "SELECT d.key_id, m.address, p.room_id, p.from_ms, p.to_ms FROM placement p LEFT JOIN meter m"
         " ON m.id = p.meter_id LEFT JOIN device d ON d.id = m.device_id ORDER BY p.id"

@@ -14,6 +14,7 @@ from terang.edge.config import BusConfig, EdgeConfig, render_config
 from terang.settings import Settings
 from terang.values.command import AdoptDevice, NewLogin, PlaceMeter, RevokeDevice
 from terang.values.errors import UsageError
+from terang.values.fingerprint import device_code
 
 __all__ = ["device"]
 
@@ -50,6 +51,7 @@ def adopt(public_key: str, name: str, buses: tuple[str, ...], out: Path | None, 
         write(_file_of(settings, answer, host, lines))
     if out is not None:
         click.echo(f"device {answer['device']} is adopted; its file is {out}")
+        click.echo(f"its code is {device_code(bytes.fromhex(answer['device']))}: the same as on its box?")
 
 
 @device.command("password")

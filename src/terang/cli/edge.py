@@ -9,6 +9,7 @@ from terang.edge.config import load_config
 from terang.edge.keys import create_key
 from terang.kits.meter.device import Bus
 from terang.values.envelope import device_id
+from terang.values.fingerprint import device_code
 
 __all__ = ["edge"]
 
@@ -44,6 +45,7 @@ def key(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     pair = create_key(folder / KEY_FILE)
     click.echo(f"device:     {device_id(pair.public).hex()}")
+    click.echo(f"code:       {device_code(device_id(pair.public))}   (write it on the box: tenants compare it)")
     click.echo(f"public key: {pair.public.hex()}")
     click.echo(f"on the platform: terang device adopt {pair.public.hex()} --name NAME --bus PORT:1,2,3")
 

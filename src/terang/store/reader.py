@@ -100,9 +100,7 @@ class StoreReader:
         if not rows:
             return None
         row = rows[0]
-        return User(
-            id=row[0], name=row[1], password_hash=row[2], role=row[3], language=row[4], session_version=row[5]
-        )
+        return User(id=row[0], name=row[1], password_hash=row[2], role=row[3], language=row[4], session_version=row[5])
 
     def people(self) -> list[tuple[str, str, str]]:
         """(name, role, language) of everybody who may log in."""
@@ -110,9 +108,7 @@ class StoreReader:
 
     def all_values(self, meter_id: int) -> Iterator[tuple[int, ...]]:
         """The six values of every dated reading of a meter, oldest first."""
-        for (raw,) in self.rows(
-            "SELECT body FROM reading WHERE meter_id=? ORDER BY first_ms, position", (meter_id,)
-        ):
+        for (raw,) in self.rows("SELECT body FROM reading WHERE meter_id=? ORDER BY first_ms, position", (meter_id,)):
             body = _body(raw)
             yield from zip(*(body.columns[code] for code in _CODES), strict=True)
 
@@ -151,14 +147,21 @@ class StoreReader:
     def _placed(self) -> dict[int, list[MeterRef]]:
         """Room -> its meters, of now and before. What a meter said before it was first placed is that room's too."""
         meters: dict[int, list[MeterRef]] = {}
-        for room_id, meter_id, device, address, kit, from_ms, to_ms in self.rows(
+        for room_id, meter_id, device, address, kit, from_ms, to_ms, confirmed_ms in self.rows(
             "SELECT p.room_id, m.id, d.key_id, m.address, m.kit,"
             " CASE WHEN p.id = (SELECT min(q.id) FROM placement q WHERE q.meter_id = m.id) THEN 0 ELSE p.from_ms END,"
-            " p.to_ms FROM placement p JOIN meter m ON m.id = p.meter_id JOIN device d ON d.id = m.device_id"
-            " ORDER BY m.id, p.id"
+            " p.to_ms, (SELECT c.at_ms FROM confirmation c JOIN tenancy t ON t.id = c.tenancy_id"
+            " WHERE c.meter_id = m.id AND t.room_id = p.room_id AND t.to_ms IS NULL) FROM placement p"
+            " JOIN meter m ON m.id = p.meter_id JOIN device d ON d.id = m.device_id ORDER BY m.id, p.id"
         ):
             ref = MeterRef(
-                id=meter_id, device=device.hex(), address=address, kit=kit, from_ms=from_ms, to_ms=to_ms
+                id=meter_id,
+                device=device.hex(),
+                address=address,
+                kit=kit,
+                from_ms=from_ms,
+                to_ms=to_ms,
+                confirmed_ms=confirmed_ms,
             )
             meters.setdefault(room_id, []).append(ref)
         return meters

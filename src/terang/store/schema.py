@@ -22,6 +22,7 @@ __all__ = [
     "STATES",
     "batch",
     "batch_held",
+    "confirmation",
     "device",
     "epoch",
     "held",
@@ -111,6 +112,15 @@ placement = Table(
     Column("room_id", ForeignKey("room.id"), nullable=False),
     Column("from_ms", BigInteger, nullable=False),
     Column("to_ms", BigInteger),
+)
+
+# A tenant has compared the code on the meter's box with the page's, and both were the same.
+confirmation = Table(
+    "confirmation",
+    metadata,
+    Column("tenancy_id", ForeignKey("tenancy.id"), primary_key=True),
+    Column("meter_id", ForeignKey("meter.id"), primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
 )
 
 epoch = Table(

@@ -16,6 +16,7 @@ __all__ = [
     "Answer",
     "Ask",
     "Command",
+    "ConfirmBinding",
     "DecideStep",
     "Done",
     "EndTenancy",
@@ -78,6 +79,15 @@ class AdoptDevice(msgspec.Struct, frozen=True, tag="adopt_device", kw_only=True)
     name: str
 
 
+class ConfirmBinding(msgspec.Struct, frozen=True, tag="confirm_binding", kw_only=True):
+    """The tenant who asks has compared the code on the box: this meter (device's 32 hex digits, address there) measures
+    the own room.
+    """
+
+    device: str
+    address: int
+
+
 class NewLogin(msgspec.Struct, frozen=True, tag="new_login", kw_only=True):
     """A new login at the broker for an adopted device (32 hex digits); the old one ends."""
 
@@ -124,6 +134,7 @@ Command = (
     | StartTenancy
     | EndTenancy
     | AdoptDevice
+    | ConfirmBinding
     | NewLogin
     | RevokeDevice
     | PlaceMeter

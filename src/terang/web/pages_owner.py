@@ -1,7 +1,5 @@
 """What only an owner sees and does: devices, refused envelopes, notices, steps to be decided."""
 
-from collections.abc import Callable
-
 from anyio import to_thread
 from litestar import Response, get, post
 from litestar.exceptions import NotFoundException
@@ -9,9 +7,9 @@ from litestar.params import FromPath
 from litestar.response import Redirect
 
 from terang.page.numbers import parse_kwh
-from terang.values.command import AckNotice, Command, DecideStep, Refused, RevokeDevice
-from terang.values.errors import CoreError
-from terang.web.access import needs_owner, visitor_of
+from terang.values.command import AckNotice, DecideStep, RevokeDevice
+from terang.web.access import needs_owner
+from terang.web.asking import carry_out
 from terang.web.pages_login import Form
 from terang.web.pages_rooms import overview
 from terang.web.parts import Asked, Parts, Wired
@@ -21,7 +19,6 @@ __all__ = ["owner_handlers"]
 
 _REFUSED_ROWS = 100
 _REASON_MAX = 200
-_Page = Callable[..., Response[str]]
 
 
 @get("/devices", include_in_schema=False, guards=[needs_owner], sync_to_thread=True)
@@ -91,7 +88,7 @@ async def see_notice(request: Asked, parts: Wired, notice: FromPath[int], data: 
     if all(row.id != notice for row in rows):
         raise NotFoundException
     back = "/" if data.get("back") == "/" else "/notices"
-    return await _carry_out(request, parts, AckNotice(notice=notice), f"{back}?done=seen", _notices)
+    return await carry_out(request, parts, AckNotice(notice=notice), f"{back}?done=seen", _notices)
 
 
 @post("/steps/{step:int}", include_in_schema=False, guards=[needs_owner])
@@ -108,7 +105,7 @@ async def decide_step(request: Asked, parts: Wired, step: FromPath[int], data: F
         problem = texts("step.wrong_amount")
         return await to_thread.run_sync(lambda: overview(request, parts, status=400, problem=problem, step=step))
     command = DecideStep(step=step, counted_mwh=counted)
-    return await _carry_out(request, parts, command, "/?done=decided", overview)
+    return await carry_out(request, parts, command, "/?done=decided", overview)
 
 
 @post("/devices/{device:str}/revoke", include_in_schema=False, guards=[needs_owner])
@@ -123,23 +120,9 @@ async def revoke_device(request: Asked, parts: Wired, device: FromPath[str], dat
         return await to_thread.run_sync(
             lambda: _devices(request, parts, status=400, problem=texts("device.revoke.incomplete"))
         )
-    return await _carry_out(
+    return await carry_out(
         request, parts, RevokeDevice(device=device, reason=reason), "/devices?done=revoked", _devices
     )
-
-
-async def _carry_out(
-    request: Asked, parts: Parts, command: Command, following: str, page: _Page
-) -> Response[str] | Redirect:
-    """Ask the core; on to `following` when it is done, else the same `page` again with what was said against it."""
-    try:
-        answer = await parts.core.ask(visitor_of(request).user.name, command)
-    except CoreError:
-        texts = await to_thread.run_sync(texts_of, parts, request)
-        return await to_thread.run_sync(lambda: page(request, parts, status=503, problem=texts("core.no_answer")))
-    if isinstance(answer, Refused):
-        return await to_thread.run_sync(lambda: page(request, parts, status=409, problem=answer.reason))
-    return Redirect(following, status_code=303)
 
 
 owner_handlers = [devices_page, refused_page, notices_page, see_notice, decide_step, revoke_device]

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from litestar import MediaType, Response, get
+from anyio import to_thread
+from litestar import MediaType, Response, get, post
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 from litestar.response import Redirect, Stream
@@ -12,9 +13,12 @@ from terang.page.cards import Card, KitPages, Visit
 from terang.page.periods import Span, day_of
 from terang.page.readings import readings_before
 from terang.page.rooms import RoomView
-from terang.reader import ReadingRow, User
+from terang.reader import MeterRef, ReadingRow, User
+from terang.values.command import ConfirmBinding
 from terang.web import export
 from terang.web.access import hours_since_ms, meter_for, needs_person, room_for, rooms_for, since_ms, visitor_of
+from terang.web.asking import carry_out
+from terang.web.pages_login import Form
 from terang.web.parts import Asked, MaybeNumber, Parts, Wired
 from terang.web.render import numbers_of, render, render_card, texts_of
 from terang.web.rooms import look_at, total_power_mw
@@ -103,11 +107,41 @@ def _sum_before(views: list[RoomView]) -> int | None:
 @get("/rooms/{room_id:int}", include_in_schema=False, guards=[needs_person], sync_to_thread=True)
 def room_page(request: Asked, parts: Wired, room_id: FromPath[int], meter: MaybeNumber = None) -> Response[str]:
     """One room: what the kits have to say of it, card by card."""
+    return _room(request, parts, room_id, meter)
+
+
+def _room(
+    request: Asked, parts: Parts, room_id: int, meter: int | None, *, status: int = 200, problem: str | None = None
+) -> Response[str]:
     visit = _visit(request, parts, room_id, meter)
     drawn = [(card, render_card(parts, request, pages, card, visit)) for pages, card in _cards(parts)]
     cards = [(card, html) for card, html in drawn if html is not None]
     several = len(rooms_for(parts.source, visitor_of(request).user)) > 1
-    return render(parts, request, "room.html", active="home", visit=visit, cards=cards, several=several)
+    more: dict[str, Any] = {"visit": visit, "cards": cards, "several": several, "problem": problem}
+    return render(parts, request, "room.html", status=status, active="home", **more)
+
+
+@post("/rooms/{room_id:int}/confirm", include_in_schema=False, guards=[needs_person])
+async def confirm_binding(request: Asked, parts: Wired, room_id: FromPath[int], data: Form) -> Response[str] | Redirect:
+    """Who lives here has compared the code on the meter's box."""
+    meter = await to_thread.run_sync(_measuring, parts, visitor_of(request).user, room_id, data.get("meter", ""))
+    return await carry_out(
+        request,
+        parts,
+        ConfirmBinding(device=meter.device, address=meter.address),
+        f"/rooms/{room_id}?meter={meter.id}&done=confirmed",
+        lambda request, parts, **more: _room(request, parts, room_id, meter.id, **more),
+    )
+
+
+def _measuring(parts: Parts, user: User, room_id: int, meter: str) -> MeterRef:
+    """The asked meter, if it measures this room now and the room is the person's own; else NotFound."""
+    room = room_for(parts.source, user, room_id)
+    if room.tenancy is not None and room.tenancy.user_id == user.id:
+        for one in room.meters:
+            if str(one.id) == meter:
+                return one
+    raise NotFoundException
 
 
 @get("/rooms/{room_id:int}/{kit:str}/{card:str}", include_in_schema=False, guards=[needs_person], sync_to_thread=True)
@@ -171,4 +205,4 @@ def _visit(request: Asked, parts: Parts, room_id: int, meter: int | None) -> Vis
     )
 
 
-room_handlers = [first_page, overview_rooms, room_page, room_card, room_csv]
+room_handlers = [first_page, overview_rooms, room_page, confirm_binding, room_card, room_csv]

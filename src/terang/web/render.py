@@ -109,10 +109,8 @@ def render(
             **_words(parts, request),
             site=site,
             visitor=visitor,
-            is_owner=owner,
             active=active,
             here=request.url.path + (f"?{query}" if query else ""),
-            csrf=csrf_token({"request": request}),
             locale=language.LOCALES[texts.language],
             core_up=parts.core.up,
             open_notices=len(parts.source.notices(open_only=True)) if owner else 0,
@@ -135,7 +133,14 @@ def render_card(parts: Parts, request: Asked, pages: KitPages, card: Card, visit
 
 def _words(parts: Parts, request: Asked) -> dict[str, object]:
     """What every template writes with."""
-    return {"t": texts_of(parts, request), "n": numbers_of(parts, request), "now_ms": parts.clock.now_ms()}
+    visitor = request.scope.get("user")
+    return {
+        "t": texts_of(parts, request),
+        "n": numbers_of(parts, request),
+        "now_ms": parts.clock.now_ms(),
+        "csrf": csrf_token({"request": request}),
+        "is_owner": isinstance(visitor, Visitor) and visitor.is_owner,
+    }
 
 
 def render_plain(template: str, texts: Texts, *, status: int, **context: object) -> Response[str]:

@@ -6,6 +6,7 @@ from terang.kits.meter import _charts as charts
 from terang.page.cards import Card, KitPages, Visit
 from terang.page.readings import readings_before
 from terang.reader import MeterRef
+from terang.values.fingerprint import device_code
 
 __all__ = ["PAGES"]
 
@@ -22,6 +23,14 @@ def _now(visit: Visit) -> Mapping[str, object] | None:
     if meter is None or meter.to_ms is not None:
         return None
     return {"view": visit.view, "meter": meter, "latest": visit.view.latest.get(meter.id)}
+
+
+def _binding(visit: Visit) -> Mapping[str, object] | None:
+    """The code on the meter's box: to be compared by who lives there, seen by the owner."""
+    meter = _meter_of(visit)
+    if meter is None or meter.to_ms is not None or visit.room.tenancy is None:
+        return None
+    return {"meter": meter, "code": device_code(bytes.fromhex(meter.device))}
 
 
 def _history(visit: Visit) -> Mapping[str, object] | None:
@@ -58,6 +67,7 @@ PAGES = KitPages(
     package="terang.kits.meter",
     cards=(
         Card(name="now", template="now.html", place=10, fill=_now),
+        Card(name="binding", template="binding.html", place=80, fill=_binding),
         Card(name="history", template="history.html", place=20, fill=_history),
         Card(name="readings", template="readings.html", place=90, wide=True, fill=_readings),
     ),

@@ -249,6 +249,14 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id'),
     sa.UniqueConstraint('meter_id', 'from_ms', 'to_ms', 'reason')
     )
+    op.create_table('confirmation',
+    sa.Column('tenancy_id', sa.Integer(), nullable=False),
+    sa.Column('meter_id', sa.Integer(), nullable=False),
+    sa.Column('at_ms', sa.BigInteger(), nullable=False),
+    sa.ForeignKeyConstraint(['meter_id'], ['meter.id'], ),
+    sa.ForeignKeyConstraint(['tenancy_id'], ['tenancy.id'], ),
+    sa.PrimaryKeyConstraint('tenancy_id', 'meter_id')
+    )
     op.create_table('undated',
     sa.Column('epoch_id', sa.Integer(), nullable=False),
     sa.Column('position', sa.BigInteger().with_variant(sa.Integer(), 'sqlite'), nullable=False),
