@@ -67,8 +67,8 @@ PAGES = KitPages(
     package="terang.kits.meter",
     cards=(
         Card(name="now", template="now.html", place=10, fill=_now),
-        Card(name="binding", template="binding.html", place=80, fill=_binding),
         Card(name="history", template="history.html", place=20, fill=_history),
         Card(name="readings", template="readings.html", place=90, wide=True, fill=_readings),
+        Card(name="binding", template="binding.html", place=95, wide=True, fill=_binding),
     ),
 )
