@@ -1,5 +1,7 @@
 """contracts/anchor.vy, run in titanoboa, against an independent RFC 6962 oracle."""
 
+import hashlib
+import itertools
 import subprocess
 import sys
 import warnings
@@ -9,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from terang.ledger.contract import contract_runtime
 
@@ -116,6 +119,115 @@ def test_a_log_grows_and_only_grows(anchor, reference_log, steps):
             size = new
         assert not accepts(anchor, size, size, log.root(size), [])
         assert not accepts(anchor, 0, size + 1, log.root(size + 1), [])
+
+
+def above(left: bytes, right: bytes) -> bytes:
+    """The hash of two subtrees (RFC 6962 2.1)."""
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def sprouted(draw: Any, old: int, size: int, *, known: bool = True) -> tuple[bytes, bytes, list[bytes]]:
+    """Old root, new root and consistency proof (RFC 6962 2.1.2) of two trees that nobody could hold in memory: every
+    subtree that the proof names has a hash of its own.
+    """
+    if old == size:
+        own = draw()
+        return own, own, [] if known else [own]
+    k = 1 << ((size - 1).bit_length() - 1)
+    if old <= k:
+        old_root, new_root, proof = sprouted(draw, old, k, known=known)
+        right = draw()
+        return old_root, above(new_root, right), [*proof, right]
+    old_root, new_root, proof = sprouted(draw, old - k, size - k, known=False)
+    left = draw()
+    return above(left, old_root), above(left, new_root), [*proof, left]
+
+
+@given(
+    sizes=st.sets(st.integers(1, 2**63) | st.integers(0, 63).map(lambda bit: 1 << bit), min_size=2, max_size=2),
+    salt=st.binary(max_size=4),
+    at=st.integers(0, 63),
+)
+def test_logs_of_any_size(anchor, sizes, salt, at):
+    """Up to 2**63 records, whose proofs have 64 hashes: the right one is taken; one changed bit, one hash less or
+    one more is not.
+    """
+    old, new = sorted(sizes)
+    numbers = itertools.count()
+    old_root, root, proof = sprouted(lambda: hashlib.sha256(salt + b"%d" % next(numbers)).digest(), old, new)
+    with boa.env.anchor():
+        assert accepts(anchor, 0, old, old_root, [])
+        at %= len(proof)
+        flipped = [*proof[:at], bytes([proof[at][0] ^ 1]) + proof[at][1:], *proof[at + 1 :]]
+        for wrong in (flipped, proof[:-1], proof[1:], [*proof, proof[-1]]):
+            assert not accepts(anchor, old, new, root, wrong)
+        assert accepts(anchor, old, new, root, proof)
+
+
+class Sites(RuleBasedStateMachine):
+    """Several landlords on one contract, each with a log of their own, and everybody tries everything."""
+
+    names = st.sampled_from([bytes([number]) * 32 for number in range(3)])
+    people = st.integers(0, 2)
+
+    def __init__(self, make_log: Any) -> None:
+        super().__init__()
+        self.anchored = boa.env.anchor()
+        self.anchored.__enter__()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.contract = boa.load(str(ROOT / "contracts" / "anchor.vy"))
+        self.accounts = [boa.env.generate_address() for _ in range(3)]
+        self.logs = {bytes([number]) * 32: make_log(bytes([number])) for number in range(3)}
+        self.committers: dict[bytes, int] = {}
+        self.sizes: dict[bytes, int] = {}
+
+    def teardown(self) -> None:
+        self.anchored.__exit__(None, None, None)
+
+    @rule(site=names, person=people)
+    def register(self, site: bytes, person: int) -> None:
+        """Who comes first has the site, for good."""
+        with boa.env.prank(self.accounts[person]):
+            if site in self.committers:
+                with boa.reverts("site is taken"):
+                    self.contract.register(site)
+            else:
+                self.contract.register(site)
+                self.committers[site] = person
+
+    @rule(
+        site=names, person=people, old=st.none() | st.integers(0, 30), grow=st.integers(0, 9), other=st.none() | names
+    )
+    def anchor(self, site: bytes, person: int, old: int | None, grow: int, other: bytes | None) -> None:
+        """From the head or from elsewhere (`old`), of the own log or of `other`'s, by anybody."""
+        size, log = self.sizes.get(site, 0), self.logs[other or site]
+        begin = size if old is None else old
+        end = begin + grow
+        if begin == 0:
+            log = self.logs[site]  # an empty site may begin with any log; here each begins with its own
+        call = (begin, end, log.root(end) if end else bytes(32), log.consistency(begin, end))
+        right = self.committers.get(site) == person and begin == size and grow > 0 and log is self.logs[site]
+        with boa.env.prank(self.accounts[person]):
+            assert accepts(self.contract, *call, site=site) == right
+        if right:
+            self.sizes[site] = end
+
+    @invariant()
+    def heads_and_committers_are_as_told(self) -> None:
+        """Nothing else has changed."""
+        for site, log in self.logs.items():
+            size = self.sizes.get(site, 0)
+            assert tuple(self.contract.heads(site)) == (size, log.root(size) if size else bytes(32))
+            owner = self.committers.get(site)
+            assert self.contract.committers(site) == (self.accounts[owner] if owner is not None else "0x" + "0" * 40)
+
+
+def test_sites_keep_out_of_each_others_way(reference_log, soak):
+    """Whatever landlords and strangers send, in any order, each log holds what its own committer has anchored."""
+    run_state_machine_as_test(
+        lambda: Sites(reference_log), settings=settings(max_examples=soak(500, 10), stateful_step_count=20)
+    )
 
 
 def test_the_largest_batch_fits(anchor, reference_log):
