@@ -176,6 +176,20 @@ def test_every_changed_byte_is_refused(house, soak):
             check_proof(parse_document(longer))
 
 
+def test_a_second_form_of_the_same_bytes_is_refused(house):
+    """The bits that base64 leaves over in the checkpoint's signature, and the receipt's nodes as keys of an object."""
+    found = document(house, 7)
+    note = found["checkpoint"]
+    assert note.endswith("=\n")
+    for changed, step in (
+        ({"checkpoint": note[:-3] + chr(ord(note[-3]) + 1) + "=\n"}, "checkpoint"),
+        ({"anchor": {**found["anchor"], "receipt": dict.fromkeys(sorted(found["anchor"]["receipt"]))}}, "form"),
+    ):
+        with pytest.raises(StepFailed) as caught:
+            check_proof(parse_document(document_text({**found, **changed})))
+        assert caught.value.step == step
+
+
 @pytest.mark.parametrize(
     ("step", "change"),
     [

@@ -13,7 +13,7 @@ from terang.values.command import ConfirmBinding, Refused
 from terang.values.fingerprint import device_code
 from terang.web.access import may_see_record
 
-OPEN = {"/login", "/health", "/schema", "/schema/openapi.json", "/schema/{path}", "/static/{file_path}"}
+OPEN = {"/login", "/health", "/schema", "/schema/openapi.json", "/schema/{path}", "/static/{file_path}", "/verify.html"}
 OWNERS = {
     *("/devices", "/refused", "/notices"),
     *("/api/v1/devices", "/api/v1/refused", "/api/v1/notices", "/api/v1/steps"),

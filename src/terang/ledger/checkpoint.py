@@ -88,6 +88,8 @@ def _key_hash(origin: str, public_key: bytes) -> bytes:
 def _verifies(encoded: str, key_hash: bytes, public_key: bytes, text: str) -> bool:
     try:
         raw = base64.b64decode(encoded, validate=True)
+        if base64.b64encode(raw).decode() != encoded:
+            return False  # of its last character two bits say nothing: another form of the same signature
         if len(raw) != 68 or raw[:4] != key_hash or len(public_key) != 32:
             return False
         bindings.crypto_sign_open(raw[4:] + text.encode(), public_key)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from eth_utils.exceptions import ValidationError
+from rlp.exceptions import DecodingError
 
 from terang.ledger.chain import Block, BlockEvidence, BlockId
 from terang.ledger.checkpoint import Checkpoint, open_checkpoint
@@ -66,7 +67,8 @@ _FIELDS = {
     *("anchor", "bindings", "checkpoint", "checkpoint_key", "format", "nodes", "path", "platform_key", "reading"),
     *("record", "since"),
 }
-_ALTERED = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError, ValidationError)
+_ALTERED = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError)
+_FOREIGN = (ValidationError, DecodingError)
 
 
 class StepFailed(ProofError):
@@ -374,7 +376,7 @@ def _step(name: str) -> Iterator[None]:
         yield
     except StepFailed:
         raise
-    except (ProofError, ChainError, CodecError, SignatureError, *_ALTERED) as error:
+    except (ProofError, ChainError, CodecError, SignatureError, *_ALTERED, *_FOREIGN) as error:
         raise StepFailed(name, str(error) or repr(error)) from error
 
 
@@ -463,6 +465,8 @@ def _need_one_story(bindings: list[Bound], subject: Subject) -> None:
     if any(name not in rank for name in names) or names != sorted(set(names), key=rank.__getitem__):
         raise ProofError("the bindings are others than adoption, placing, tenancy and confirmation, in this order")
     values = {bound.act.name: bound.act.values for bound in bindings}
+    if len(values.get("place_meter", (0, 0, 0))) < 3 or len(values.get("start_tenancy", (0,) * 4)) != 4:  # noqa: PLR2004
+        raise ProofError("a binding states other things than it should")
     if subject.kind != ENVELOPE:
         raise ProofError("only a device's record can be bound to a room")
     head = split_payload(split(subject.data)[0])[0]
@@ -499,6 +503,8 @@ def _check_anchor(anchor: Mapping[str, Any], checkpoint: Checkpoint, steps: list
         header, genesis = Header.decode(unpack_bytes(anchor["header"])), Header.decode(unpack_bytes(anchor["genesis"]))
         number, log_index = _whole(anchor["block_number"]), _whole(anchor["log_index"])
         contract, site = _hex(anchor["contract"], 20), _hex(anchor["site"], 32)
+        if not isinstance(anchor["receipt"], list):
+            raise ProofError("the receipt's nodes are no list")
         nodes = [unpack_bytes(node) for node in anchor["receipt"]]
         named = Header.decode(unpack_bytes(anchor["signers"])) if anchor["signers"] != "" else genesis
     with _step("event"):

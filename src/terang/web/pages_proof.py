@@ -1,6 +1,9 @@
 """The proof of one reading: what was signed, and what checking it found just now."""
 
 import json
+import re
+from functools import cache
+from importlib import resources
 
 from litestar import MediaType, Response, get
 from litestar.background_tasks import BackgroundTask
@@ -9,8 +12,9 @@ from litestar.params import FromPath
 
 from terang.reader import Proof, RecordDetail
 from terang.values.command import Watch
-from terang.values.errors import CoreError
+from terang.values.errors import CoreError, TerangError
 from terang.web.access import NUMBER_MAX, may_see_record, needs_person, visitor_of
+from terang.web.headers import VERIFIER_PATH
 from terang.web.parts import Asked, MaybeNumber, Number, Parts, Wired
 from terang.web.render import render
 from terang.web.statement import read_statement
@@ -94,6 +98,30 @@ def proof_file(
     )
 
 
+@get(VERIFIER_PATH, include_in_schema=False, sync_to_thread=True)
+def verifier_page() -> Response[str]:
+    """The page that checks a proof without this server, for everybody: whoever saves it needs no login."""
+    text, policy = _verifier()
+    headers = {
+        "Content-Security-Policy": f"{policy}; frame-ancestors 'none'",
+        "Content-Disposition": 'inline; filename="terang-verify.html"',
+    }
+    return Response(text, media_type=MediaType.HTML, headers=headers)
+
+
+@cache
+def _verifier() -> tuple[str, str]:
+    """The built page, and the policy that it states for itself."""
+    file = resources.files("terang.web").joinpath("static", "verify.html")
+    if not file.is_file():
+        raise TerangError("the page that checks proofs is not built: run scripts/build_assets")
+    text = file.read_text(encoding="utf-8")
+    stated = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', text)
+    if stated is None:
+        raise TerangError("the page that checks proofs states no policy: run scripts/build_assets")
+    return text, stated[1]
+
+
 async def _watch(parts: Parts, user_name: str) -> None:
     if not parts.live.may_watch():
         return
@@ -103,4 +131,4 @@ async def _watch(parts: Parts, user_name: str) -> None:
         return  # the page says by itself that the core is not heard
 
 
-proof_handlers = [record_page, proof_page, proof_file]
+proof_handlers = [record_page, proof_page, proof_file, verifier_page]
