@@ -66,7 +66,7 @@ def test_a_tenant_clicks_from_login_to_proof(demo, browser) -> None:
     expect(ticks).to_contain_text("Ditandatangani")
     expect(ticks).to_contain_text("Ada di dalam catatan")
     with page.expect_download() as download:
-        page.locator('a[href$="proof.json"]').first.click()
+        page.locator('a[href*="/proof.json"]').first.click()
     proof = data / "proof.json"
     download.value.save_as(proof)
     run = subprocess.run([*TERANG, "verify", str(proof), "--json"], capture_output=True, text=True, check=False)

@@ -170,7 +170,9 @@ class Sites(RuleBasedStateMachine):
     names = st.sampled_from([bytes([number]) * 32 for number in range(3)])
     people = st.integers(0, 2)
 
-    def __init__(self, make_log: Any) -> None:
+    make_log: Any  # the fixture `reference_log`
+
+    def __init__(self) -> None:
         super().__init__()
         self.anchored = boa.env.anchor()
         self.anchored.__enter__()
@@ -178,7 +180,7 @@ class Sites(RuleBasedStateMachine):
             warnings.simplefilter("ignore")
             self.contract = boa.load(str(ROOT / "contracts" / "anchor.vy"))
         self.accounts = [boa.env.generate_address() for _ in range(3)]
-        self.logs = {bytes([number]) * 32: make_log(bytes([number])) for number in range(3)}
+        self.logs = {bytes([number]) * 32: self.make_log(bytes([number])) for number in range(3)}
         self.committers: dict[bytes, int] = {}
         self.sizes: dict[bytes, int] = {}
 
@@ -225,9 +227,8 @@ class Sites(RuleBasedStateMachine):
 
 def test_sites_keep_out_of_each_others_way(reference_log, soak):
     """Whatever landlords and strangers send, in any order, each log holds what its own committer has anchored."""
-    run_state_machine_as_test(
-        lambda: Sites(reference_log), settings=settings(max_examples=soak(500, 10), stateful_step_count=20)
-    )
+    Sites.make_log = reference_log
+    run_state_machine_as_test(Sites, settings=settings(max_examples=soak(500, 10), stateful_step_count=20))
 
 
 def test_the_largest_batch_fits(anchor, reference_log):

@@ -48,7 +48,7 @@ def test_an_unknown_name_costs_as_much():
 
 
 @pytest.mark.parametrize(
-    "path", ["/login", "/logout", "/language", "/steps/1", "/notices/1/seen", "/devices/ab/revoke"]
+    "path", ["/login", "/logout", "/language", "/steps/1", "/notices/1/seen", "/devices/ab/revoke", "/rooms/1/confirm"]
 )
 def test_a_form_without_its_token_is_refused(owner, house, path):
     """Every form needs the token of our own page, in the cookie and in the form."""
@@ -82,6 +82,7 @@ def test_every_posting_route_is_among_those(app):
         route.path_format for route in app.routes for method in getattr(route, "methods", ()) if method == "POST"
     }
     expected = {"/login", "/logout", "/language", "/steps/{step}", "/notices/{notice}/seen", "/devices/{device}/revoke"}
+    expected.add("/rooms/{room_id}/confirm")
     assert posting == expected
 
 
