@@ -10,7 +10,7 @@ from terang.ledger.packed import pack_bytes, unpack_bytes
 from terang.ledger.proof import check_proof, document_text
 from terang.serve.pages import Pages
 from terang.testing import MEMORY_SIGNER, FakeDevice, MiniPlatform, moment
-from terang.values.command import AddRoom, AddUser, PlaceMeter, StartTenancy
+from terang.values.command import AddRoom, AddUser, ConfirmBinding, PlaceMeter, StartTenancy
 
 TARGET = Path(__file__).resolve().parent.parent / "tests" / "vectors" / "proof.json"
 NOW_MS = 1_763_600_000_000
@@ -30,6 +30,7 @@ def main() -> None:
             platform.take(device.readings(values, utc_ms=NOW_MS - 600_000 + 3000 * i))
         platform.take(device.readings([moment(1)], utc_ms=None, uptime_ms=5))
         platform.take(device.event("bus_dead", 3))
+        platform.order(ConfirmBinding(device=device.id.hex(), address=1), by="budi")
         platform.anchor()
         pages = Pages(platform.log, platform.chain, platform.clock)
         asked = ((12, 2, 7), (35, 0, None), (36, 0, 20), (1, 0, None))

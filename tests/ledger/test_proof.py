@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from eth_keys.datatypes import PrivateKey
 
+from terang.acts import Unsaid
 from terang.ledger.checkpoint import Checkpoint, sign_checkpoint
 from terang.ledger.clique import Header, seal_header
 from terang.ledger.merkle import leaf_nodes, root_hash
@@ -28,7 +29,8 @@ from terang.ledger.proof import (
 from terang.serve.pages import Pages
 from terang.testing import FakeDevice, MemoryChain, MiniPlatform
 from terang.values import envelope
-from terang.values.command import AddRoom, AddUser, PlaceMeter, StartTenancy
+from terang.values.act import Act, sign_act
+from terang.values.command import AddRoom, AddUser, ConfirmBinding, PlaceMeter, StartTenancy
 from terang.values.envelope import Envelope
 from terang.values.errors import ProofError
 from terang.values.reading import Readings
@@ -88,6 +90,56 @@ def test_a_proof_shows_what_was_signed_and_where_it_stands(house):
         done = [step for step, _ in checked.steps]
         assert done == sorted(done, key=STEPS.index)
         assert {"signature", "inclusion", "checkpoint", "event", "seal", "genesis", "node"} <= set(done)
+
+
+def test_a_proof_takes_the_tenants_word_along(tmp_path):
+    """What ties a reading to a room may come after it: the proof waits for no block of it, and takes it along then."""
+    device = FakeDevice(1)
+    with MiniPlatform(tmp_path) as platform:
+        pages = Pages(platform.log, platform.chain, platform.clock)
+        platform.adopt(device)
+        for name in ("budi", "wati"):
+            platform.order(AddUser(name=name, password_hash="$argon2id$x", role="tenant"))
+        platform.order(AddRoom(name="Kamar 1"))
+        platform.take(device.readings([VALUES], utc_ms=NOW - 5000))
+        platform.anchor()
+
+        def shown():
+            found = pages.proof(4)
+            assert (found.anchored, found.problem) == (True, None)
+            return [bound.act.name for bound in check_proof(parse_document(document_text(found.document))).bindings]
+
+        assert shown() == ["adopt_device"]
+        platform.order(StartTenancy(room="Kamar 1", user="budi", from_ms=NOW - 9000))
+        platform.order(PlaceMeter(device=device.id.hex(), address=1, room="Kamar 1"))
+        assert shown() == ["adopt_device"]
+        platform.anchor()
+        assert shown() == ["adopt_device", "place_meter", "start_tenancy"]
+        platform.order(ConfirmBinding(device=device.id.hex(), address=1), by="budi")
+        assert shown() == ["adopt_device", "place_meter", "start_tenancy"]
+        platform.anchor()
+        assert shown() == ["adopt_device", "place_meter", "start_tenancy", "confirm_binding"]
+        checked = check_proof(pages.proof(4).document)
+        told = f"record 7: the tenant confirmed the same at {platform.clock.now_ms()} ms UTC"
+        assert ("bindings", told) in checked.steps
+
+
+def test_only_the_tenants_own_word_counts(tmp_path):
+    """An act in which the platform lets somebody else confirm is no confirmation."""
+    device = FakeDevice(1)
+    with MiniPlatform(tmp_path) as platform:
+        platform.adopt(device)
+        for name in ("budi", "wati"):
+            platform.order(AddUser(name=name, password_hash="$argon2id$x", role="tenant"))
+        platform.order(AddRoom(name="Kamar 1"))
+        platform.order(StartTenancy(room="Kamar 1", user="budi"))
+        platform.order(PlaceMeter(device=device.id.hex(), address=1, room="Kamar 1"))
+        forged = Act("confirm_binding", platform.clock.now_ms(), 2, (device.id, 1, 1, 1))
+        platform.pipeline.replay(sign_act(platform.key, forged), lambda _: Unsaid())
+        platform.take(device.readings([VALUES], utc_ms=NOW))
+        platform.anchor()
+        found = Pages(platform.log, platform.chain, platform.clock).proof(7)
+        assert "somebody else than the tenant" in found.problem
 
 
 def places(value, path=()):

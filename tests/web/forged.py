@@ -116,7 +116,8 @@ def stories(rng: random.Random) -> list[bytes]:
             values.pop()
         if rng.random() < 0.06:
             continue
-        fields: list[Any] = [1, name, NOW_MS, 0, values]
+        person = mostly(rng, 3, 0, 4) if name == "confirm_binding" else 0
+        fields: list[Any] = [1, name, NOW_MS, person, values]
         if rng.random() < 0.06:
             fields[rng.randrange(5)] = rng.choice(ODD)
         payloads.append(spoilt(rng, cbor.encode(fields)) if rng.random() < 0.1 else cbor.encode(fields))

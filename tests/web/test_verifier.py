@@ -91,7 +91,7 @@ def test_a_kept_checkpoint_is_compared(node_path):
     lines = own.split("\n")
     swapped = "\n".join([lines[0], lines[1], "A" * 43 + "=", *lines[3:]])
     other_size = "\n".join([lines[0], "36", *lines[2:]])
-    windows, spaced = own.replace("\n", "\r\n"), own.replace("\n37\n", "\n 3_7 \n")
+    windows, spaced = own.replace("\n", "\r\n"), own.replace("\n38\n", "\n 3_8 \n")
     wanted = {own: "holds", windows: "holds", spaced: "holds", swapped: "head", other_size: "head", "nothing": "head"}
     for kept, expected in wanted.items():
         assert by_python(GOOD[0], kept) == expected

@@ -77,9 +77,10 @@ function signed(shows) {
   return card(t("reading"), facts(rows));
 }
 
-function stepList(steps) {
-  const list = made("ol", "steps");
-  for (const name of new Set(steps.map(([one]) => one))) list.append(made("li", "", mark("good"), t(`good.${name}`)));
+function stepList(steps, shows) {
+  const list = made("ol", "steps"), names = [...new Set(steps.map(([one]) => one))];
+  if (shows.bindings.includes("confirm_binding")) names.splice(names.indexOf("bindings") + 1, 0, "confirmed");
+  for (const name of names) list.append(made("li", "", mark("good"), t(`good.${name}`)));
   return card(t("checked"), list);
 }
 
@@ -96,7 +97,7 @@ function showGood({ steps, shows }) {
   return [
     verdict(isWaiting ? "wait" : "good", t(key), t(`${key}_text`)),
     signed(shows),
-    stepList(steps),
+    stepList(steps, shows),
     card(t("not"), made("p", "", t("not_meter")), made("p", "", t("not_keys"))),
     details(t("compare"), facts(compared)),
     details(t("technical"), technical),

@@ -234,6 +234,7 @@ function needOneStory(found, subject, fields) {
   if (confirmed) {
     need(placed && started, "what was confirmed is not there");
     need(isSame(confirmed, [device, meter, placed[2], started[0]]), "what was confirmed is another binding");
+    need(isSame(found.at(-1).act.person, started[2]), "somebody else than the tenant confirmed");
   }
 }
 
@@ -250,7 +251,7 @@ function bindingWords({ position, act }) {
     adopt_device: () => `the platform adopted this key at ${act.at} ms UTC`,
     place_meter: () => `this meter measures room ${third} from ${act.at} ms UTC on`,
     start_tenancy: () => `tenancy ${first} of room ${second} began at ${fourth} ms UTC`,
-    confirm_binding: () => `person ${act.person} confirmed the same at ${act.at} ms UTC`,
+    confirm_binding: () => `the tenant confirmed the same at ${act.at} ms UTC`,
   };
   return `record ${position}: ${words[act.name]()}`;
 }

@@ -481,6 +481,8 @@ def _need_one_story(bindings: list[Bound], subject: Subject) -> None:
         confirmed = (device, meter, values["place_meter"][2], values["start_tenancy"][0])
         if values["confirm_binding"] != confirmed:
             raise ProofError("what was confirmed is another binding")
+        if bindings[-1].act.person != values["start_tenancy"][2]:
+            raise ProofError("somebody else than the tenant confirmed")
 
 
 def _binding_words(bindings: list[Bound]) -> Iterator[str]:
@@ -493,7 +495,7 @@ def _binding_words(bindings: list[Bound]) -> Iterator[str]:
             tenancy, room, _, from_ms = act.values
             yield f"record {position}: tenancy {tenancy!r} of room {room!r} began at {from_ms!r} ms UTC"
         else:
-            yield f"record {position}: person {act.person} confirmed the same at {act.at_ms} ms UTC"
+            yield f"record {position}: the tenant confirmed the same at {act.at_ms} ms UTC"
 
 
 def _check_anchor(anchor: Mapping[str, Any], checkpoint: Checkpoint, steps: list[tuple[str, str]]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 from terang.ledger.batch import Item, decode
@@ -108,6 +109,8 @@ class Pages(StoreReader):
         batch = self._log.batch_of(position)
         if record is None or batch is None:
             return None
+        bindings = self._bindings(record) if record.kind == KINDS[ENVELOPE] else []
+        batch = self._batch_with(bindings, batch)
         kind = next(kind for kind, word in KINDS.items() if word == record.kind)
         subject = Subject(position, kind, record.data, bytes.fromhex(record.public_key))
         problem = None
@@ -120,7 +123,7 @@ class Pages(StoreReader):
             "checkpoint_key": bytes.fromhex(self.setting("checkpoint_key")),
             "platform_key": bytes.fromhex(self.setting("platform_key")),
             "index": index,
-            "bindings": self._bindings(record) if kind == ENVELOPE else [],
+            "bindings": list(takewhile(lambda bound: bound[0] < batch.new_size, bindings)),
             "since": since,
         }
         try:
@@ -186,6 +189,18 @@ class Pages(StoreReader):
             return None
         contract, site = bytes.fromhex(self.setting("contract")), bytes.fromhex(self.setting("site_id"))
         return AnchorPlace(contract, site, batch.block_number, batch.transaction_index), self._chain
+
+    def _batch_with(self, bindings: list[tuple[int, bytes]], own: StoredBatch) -> StoredBatch:
+        """The first batch in a block whose root covers the record and as much as can be of what ties it to a room: a
+        tenant confirms, and an owner may place a meter, after the record came. Else the record's own.
+        """
+        for count in range(len(bindings), 0, -1):
+            batch = self._log.batch_of(max(position for position, _ in bindings[:count]))
+            if batch is not None and batch.new_size <= own.new_size:
+                return own
+            if batch is not None and batch.block_number is not None:
+                return batch
+        return own
 
     def _bindings(self, record: RecordDetail) -> list[tuple[int, bytes]]:
         """The acts that tie the record's device to its meter's room, and to the tenancy of that time."""
