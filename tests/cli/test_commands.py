@@ -1,6 +1,7 @@
 """The command line as somebody meets it who has not read the code: one clear line, and the right exit code."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from terang.serve.house import prepare
 from terang.settings import Settings
+from terang.testing import FakeDevice, MiniPlatform
 
 TERANG = [sys.executable, "-c", "from terang.cli import main; main()"]
 
@@ -72,6 +74,37 @@ def test_a_device_is_adopted_with_a_file_of_its_own(house: Path, tmp_path: Path)
     assert terang(*adopt).returncode == 2
     assert terang("device", "revoke", device, "--reason", "sold", "--data", house).returncode == 0
     assert f"{device}\tPi\trevoked" in terang("device", "list", "--data", house).stdout
+
+
+def test_a_head_is_kept_and_compared(tmp_path: Path) -> None:
+    """On paper or in a file; another log's, a longer one and nonsense are told apart."""
+    with MiniPlatform(tmp_path / "one") as platform, MiniPlatform(tmp_path / "two") as other:
+        none = terang("head", "--data", platform.directory)
+        assert (none.returncode, "no checkpoint yet" in none.stderr) == (2, True)
+        platform.adopt(FakeDevice(1))
+        platform.anchor()
+        other.adopt(FakeDevice(2), FakeDevice(3))
+        other.anchor()
+        paper = terang("head", "--data", platform.directory).stdout
+        assert re.fullmatch(r"1\n(([a-z]+ ){3}[a-z]+\n){3}", paper)
+        platform.adopt(FakeDevice(4))
+        platform.anchor()
+        kept, longer = tmp_path / "kept", tmp_path / "longer"
+        assert terang("head", "--out", kept, "--data", platform.directory).returncode == 0
+        platform.adopt(FakeDevice(5))
+        longer.write_text(kept.read_text().replace("\n2\n", "\n7\n"))
+        (tmp_path / "paper").write_text(paper)
+        (tmp_path / "odd").write_bytes(b"\xff\xfe hello")
+        for name, data, code, said in (
+            ("kept", platform, 0, "still begins with exactly those 2 records"),
+            ("paper", platform, 0, "still begins with exactly those 1 records"),
+            ("kept", other, 1, "others than those"),
+            ("paper", other, 1, "others than those"),
+            ("longer", platform, 1, "shorter than the 7 records"),
+            ("odd", platform, 2, "neither a checkpoint"),
+        ):
+            run = terang("head", "--compare", tmp_path / name, "--data", data.directory)
+            assert (run.returncode, said in run.stdout + run.stderr) == (code, True), (name, run)
 
 
 def test_an_audit_of_a_house_without_blocks(house: Path) -> None:

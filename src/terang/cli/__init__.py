@@ -20,6 +20,7 @@ COMMANDS = {
     "replay": "replay",
     "proof": "proof",
     "verify": "proof",
+    "head": "head",
     "audit": "audit",
     "backup": "backup",
     "restore": "backup",
