@@ -3,7 +3,7 @@
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from eth_account import Account
 from eth_keys.datatypes import PrivateKey
-from tests.ledger.geth_network import GethNetwork, Patience
 
 from terang.backup import open_backup, take_backup
+from terang.bench.geth_network import GethNetwork
 from terang.ledger.anchoring import Anchorer
 from terang.ledger.committer import Committer
 from terang.ledger.contract import contract_runtime
@@ -30,6 +30,8 @@ from terang.values.errors import ChainError
 pytestmark = [pytest.mark.chain, pytest.mark.timeout(600)]
 WAIT_S = 60
 PHRASE = "a long pass-phrase"
+Patience = Callable[[Callable[[], Any]], Any]
+"""`until(ask)` asks again and again until the answer is true, and gives it."""
 
 
 @pytest.fixture(scope="module")

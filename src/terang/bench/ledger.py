@@ -6,9 +6,7 @@ data, and as roots only; through the embedded chain, and through geth nodes wher
 second at most, as on a real network: a way that computes faster than that waits for its block.
 """
 
-import os
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +21,7 @@ from eth_utils.address import to_checksum_address
 from terang.acts import Unsaid
 from terang.audit.run import run_audit
 from terang.bench.baseline import sqlite_rows_per_s
+from terang.bench.geth_network import GethNetwork
 from terang.bench.load import BenchDevice, make_envelopes
 from terang.bench.still_house import StillHouse, open_still_house
 from terang.bench.table import Line
@@ -32,7 +31,6 @@ from terang.ledger.batch import Item, encode
 from terang.ledger.committer import Committer
 from terang.ledger.contract import AnchorCall
 from terang.ledger.merkle import consistency_proof, leaf_nodes, root_hash
-from terang.ledger.network import NetworkPlan, write_network
 from terang.ledger.rpc_chain import RpcChain
 from terang.ledger.signing_state import SigningState
 from terang.log_writer import LogWriter
@@ -42,7 +40,7 @@ from terang.serve.pages import Pages
 from terang.store.log_reader import LogReader
 from terang.store.writer import StoreWriter
 from terang.values.clock import SystemClock
-from terang.values.errors import ChainError, TerangError
+from terang.values.errors import TerangError
 from terang.values.record import ENVELOPE
 from terang.values.signing import KeyPair
 
@@ -53,7 +51,6 @@ _NAIVE, _NAIVE_GETH, _BLOCK = 1000, 300, 500
 _READING = bytes(range(32))  # the abstract's packed reading
 _TX_GAS = 22_000
 _WAIT_S = 120
-_OFFSET = 11_000
 _PER, _USUAL = (1, 6, 10, 60, 600), 60
 _BARS = {"embedded": 300.0, "three": 50.0, "sqlite": 0.5, "speed": 50_000.0, "bytes": 12.0}
 
@@ -110,17 +107,12 @@ def _naive_embedded(directory: Path) -> float:
 
 
 def _one_reading(account: Any, chain_id: int, nonce: int, base_fee: int) -> bytes:
-    fields = {
-        "type": 2,
-        "chainId": chain_id,
-        "nonce": nonce,
-        "maxPriorityFeePerGas": 1,
-        "maxFeePerGas": 10 * base_fee + 1,
-        "gas": _TX_GAS,
-        "value": 0,
-        "to": "0x" + "11" * 20,
-        "data": _READING,
-    }
+    return _signed(account, chain_id, nonce, base_fee, value=0, to="0x" + "11" * 20, data=_READING)
+
+
+def _signed(account: Any, chain_id: int, nonce: int, base_fee: int, **said: Any) -> bytes:
+    fees = {"maxPriorityFeePerGas": 1, "maxFeePerGas": 10 * base_fee + 1, "gas": _TX_GAS}
+    fields = {"type": 2, "chainId": chain_id, "nonce": nonce, **fees, **said}
     return bytes(account.sign_transaction(fields).raw_transaction)
 
 
@@ -181,18 +173,10 @@ def _roots_only(house: StillHouse, readings: int) -> float:
 
 
 def _fund(house: StillHouse, address: bytes) -> None:
-    fields = {
-        "type": 2,
-        "chainId": house.chain.chain_id,
-        "nonce": house.chain.nonce(house.committer.public_key.to_canonical_address()),
-        "maxPriorityFeePerGas": 1,
-        "maxFeePerGas": 10 * house.chain.base_fee + 1,
-        "gas": _TX_GAS,
-        "value": 10**20,
-        "to": to_checksum_address(address),
-    }
-    signed = Account.from_key(house.committer.to_bytes()).sign_transaction(fields)
-    house.included(bytes(signed.raw_transaction))
+    account, chain = Account.from_key(house.committer.to_bytes()), house.chain
+    nonce = chain.nonce(house.committer.public_key.to_canonical_address())
+    to = to_checksum_address(address)
+    house.included(_signed(account, chain.chain_id, nonce, chain.base_fee, value=10**20, to=to))
 
 
 def _restore(directory: Path, house: StillHouse) -> float:
@@ -266,12 +250,7 @@ def _geth(directory: Path, geth: Path, signers: int, envelopes: int) -> list[Lin
             clock=SystemClock(),
             confirmations=0 if signers == 1 else 1,
         )
-        begun = time.perf_counter()
-        anchorer.cut()
-        anchorer.send()
-        while anchorer.settle():
-            time.sleep(0.02)
-        rate = envelopes * 60 / (time.perf_counter() - begun)
+        rate = envelopes * 60 / _anchored_s(anchorer)
         waits = sorted(_one_anchor(house, anchorer) for _ in range(15))
     house.close()
     name = f"geth, {signers} signer{'s' if signers > 1 else ''}"
@@ -287,6 +266,11 @@ def _geth(directory: Path, geth: Path, signers: int, envelopes: int) -> list[Lin
 def _one_anchor(house: StillHouse, anchorer: Anchorer) -> float:
     """Seconds from a stored reading to its confirmed anchor."""
     _fill(house, 6, 1)
+    return _anchored_s(anchorer)
+
+
+def _anchored_s(anchorer: Anchorer) -> float:
+    """Seconds until all that is stored is anchored and confirmed."""
     begun = time.perf_counter()
     anchorer.cut()
     anchorer.send()
@@ -330,37 +314,11 @@ def _until(ask: Callable[[], Any]) -> Any:
 @contextmanager
 def _network(directory: Path, geth: Path, signers: int, funded: bytes) -> Iterator[RpcChain]:
     """A network on this machine, a block a second; a connection to its first node."""
-    plan = NetworkPlan(
-        engine="geth",
-        hosts=("127.0.0.1",) * signers,
-        chain_id=20_263,
-        timestamp_s=1_763_600_000,
-        period_s=1,
-        funded=(funded,),
-        offset=_OFFSET,
-    )
-    write_network(directory, plan)
-    environment = {**os.environ, "GETH": str(geth)}
-    nodes = []
-    chain = RpcChain(f"http://127.0.0.1:{8545 + _OFFSET}")
+    network = GethNetwork(directory, geth, signers=signers, funded=(funded,))
     try:
-        for number in range(signers):
-            script = directory / f"node{number + 1}" / "start.sh"
-            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            nodes.append(subprocess.Popen([script], env=environment, **quiet))  # type: ignore[call-overload]
-        _until(lambda: _height(chain) > signers)
-        yield chain
+        network.start()
+        _until(lambda: network.height(0) > signers)
+        yield network.chain(0)
     finally:
-        for node in nodes:
-            node.kill()
-            node.wait()
-        chain.close()
+        network.close()
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def _height(chain: RpcChain) -> int:
-    try:
-        block = chain.block("latest")
-    except ChainError:
-        return -1
-    return -1 if block is None else block.number

@@ -4,18 +4,13 @@ import os
 import random
 import socket
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from terang.ledger.network import NetworkPlan, write_network
 from terang.ledger.rpc_chain import RpcChain
 from terang.values.errors import ChainError
 
-__all__ = ["GethNetwork", "Patience"]
-
-Patience = Callable[[Callable[[], Any]], Any]
-"""`until(ask)` asks again and again until the answer is true, and gives it."""
+__all__ = ["GethNetwork"]
 
 _FIRST_PORTS = (30303, 8545, 8551)
 
@@ -83,7 +78,7 @@ class GethNetwork:
 
 def _free_offset(signers: int) -> int:
     """An offset at which every port of every signer is free."""
-    draw = random.Random(os.getpid())
+    draw = random.Random(os.getpid())  # noqa: S311 ports, no secrets
     while True:
         offset = draw.randrange(1000, 30_000, 20)
         ports = [first + offset + number for first in _FIRST_PORTS for number in range(signers)]
