@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from terang.keyring import load_seed
-from terang.ledger.witness import Stale, VerifierKey, Witness, parse_request
+from terang.ledger.witness import NotSigned, Stale, VerifierKey, Witness, parse_request
 from terang.values.clock import SystemClock
 from terang.values.errors import LedgerError, ProofError, UsageError
 from terang.values.signing import KeyPair
@@ -103,8 +103,10 @@ class _Handler(BaseHTTPRequestHandler):
                 return 404, "this log is not watched here\n", "text/plain"
             except Stale as error:
                 return 409, f"{error.size}\n", "text/x.tlog.size"
+            except NotSigned as error:
+                return 403, f"{error}\n", "text/plain"
             except (ProofError, LedgerError) as error:
-                return 403 if "checkpoint" in str(error) else 422, f"{error}\n", "text/plain"
+                return 422, f"{error}\n", "text/plain"
 
     def _answer(self, status: int, text: str, kind: str = "text/plain") -> None:
         data = text.encode()

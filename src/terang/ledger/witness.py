@@ -21,6 +21,7 @@ from terang.values.signing import KeyPair
 
 __all__ = [
     "Cosignature",
+    "NotSigned",
     "Request",
     "Stale",
     "VerifierKey",
@@ -77,6 +78,10 @@ class VerifierKey(NamedTuple):
         return found
 
 
+class NotSigned(ProofError):
+    """The note is no checkpoint that the log's own key has signed."""
+
+
 class Stale(LedgerError):
     """The witness knows another size than the log believes; `size` is the witness's."""
 
@@ -124,11 +129,15 @@ class Witness:
         return self._known(origin)[0]
 
     def cosign(self, request: Request, now_s: int) -> str:
-        """The signature line for the note; KeyError for a log that it does not know, Stale, or ProofError where it is
-        not signed or does not extend what was co-signed before.
+        """The signature line for the note; KeyError for a log that it does not know, NotSigned, Stale, or ProofError
+        where it does not extend what was co-signed before.
         """
         origin = request.note.split("\n", 1)[0]
-        checkpoint = open_checkpoint(request.note, self._logs[origin])
+        key = self._logs[origin]
+        try:
+            checkpoint = open_checkpoint(request.note, key)
+        except ProofError as error:
+            raise NotSigned(str(error)) from error
         size, root = self._known(origin)
         if request.old_size != size:
             raise Stale(size)
