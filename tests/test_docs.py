@@ -178,7 +178,7 @@ BROKEN: list[tuple[Check, str, str, str]] = [
     (traces, "requirements/dev.txt", "--find-links /opt/wheels", "where packages come from"),
     (traces, "web/package-lock.json", '{"resolved": "https://example.org/a.tgz"}', "where packages come from"),
     (traces, "web/.npmrc", "registry=https://example.org", "where packages come from"),
-    (traces, "README.md", "see https://registry" + ".npmjs.org/a", "README.md:1: a registry host"),
+    (traces, "README.md", "see https://registry.npm" + "js.org/a", "README.md:1: a registry host"),
     (traces, "src/log.py", "\nPATH = '/ro" + "ot/data'", "log.py:2: a folder of a build machine"),
     (traces, "src/log.py", "PATH = '/ho" + "me/ani/data'", "a folder of a build machine"),
 ]

@@ -59,7 +59,6 @@ def record_act(world: World, group: Group, key: KeyPair, act: Act, unsaid: Unsai
 
 def take_act(world: World, group: Group, data: bytes, act: Act, unsaid: Unsaid) -> int:
     """Put the bytes of a signed act at the end of the log and do what it says; its position."""
-    group.flush(world.writer)  # what an act changes may only just have come
     position = world.next_position
     world.next_position = position + 1
     group.records.append((position, ACT, leaf_hash(ACT, data), act.at_ms, None, None, None, None, ACCEPTED, None))
@@ -67,7 +66,7 @@ def take_act(world: World, group: Group, data: bytes, act: Act, unsaid: Unsaid) 
     effect = _EFFECTS.get(act.name)
     if effect is None:
         raise StoreError(f"record {position} is an act of a newer Terang: {act.name}")
-    group.flush(world.writer)
+    group.flush(world.writer)  # what an act changes may only just have come
     effect(_Taking(world, group, act, position, unsaid), *act.values)
     return position
 

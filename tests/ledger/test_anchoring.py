@@ -296,14 +296,20 @@ def test_after_a_crash_between_signing_and_keeping_less_may_be_cut(make, device)
     check_chain(platform)
 
 
-def test_a_store_from_a_backup_signs_nothing(make, device, tmp_path):
-    """A store restored to fewer records than were signed: the start is refused, and so is any other root."""
+def grown_past_its_copy(make, device, tmp_path):
+    """A platform in the directory a that has anchored as much again since it was copied to b."""
     platform = make()
     fill(platform, device, 10)
     turn(platform)
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     fill(platform, device, 10)
     turn(platform)
+    return platform
+
+
+def test_a_store_from_a_backup_signs_nothing(make, device, tmp_path):
+    """A store restored to fewer records than were signed: the start is refused, and so is any other root."""
+    platform = grown_past_its_copy(make, device, tmp_path)
     chain = platform.chain
     shutil.copy(tmp_path / "a" / "signing-state", tmp_path / "b" / "signing-state")
     restored = make("b", chain=chain)
@@ -321,12 +327,7 @@ def test_a_store_from_a_backup_signs_nothing(make, device, tmp_path):
 
 def test_a_whole_directory_from_a_backup_is_known_by_the_chain(make, device, tmp_path):
     """Store and signing state restored together: the chain has more, and the start is refused."""
-    platform = make()
-    fill(platform, device, 10)
-    turn(platform)
-    shutil.copytree(tmp_path / "a", tmp_path / "b")
-    fill(platform, device, 10)
-    turn(platform)
+    platform = grown_past_its_copy(make, device, tmp_path)
     restored = make("b", chain=platform.chain)
     with pytest.raises(StoreBehind):
         turn(restored)

@@ -195,9 +195,10 @@ class Pages(StoreReader):
         tenant confirms, and an owner may place a meter, after the record came. Else the record's own.
         """
         for count in range(len(bindings), 0, -1):
-            batch = self._log.batch_of(max(position for position, _ in bindings[:count]))
-            if batch is not None and batch.new_size <= own.new_size:
+            last = max(position for position, _ in bindings[:count])
+            if last < own.new_size:
                 return own
+            batch = self._log.batch_of(last)
             if batch is not None and batch.block_number is not None:
                 return batch
         return own
